@@ -1,0 +1,1 @@
+"""Events: types, the registry that encodes and decodes them, their CloudEvents envelope."""

@@ -1,0 +1,1 @@
+"""The event log: a port in Kafka's terms and its adapters."""

@@ -1,0 +1,1 @@
+"""Codes, labels and sets of the child-protection vocabulary."""
