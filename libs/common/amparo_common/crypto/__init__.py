@@ -1,0 +1,1 @@
+"""Keys, sealing, the blind index and where data keys come from."""
