@@ -1,4 +1,4 @@
-"""The database of one service: batched writes, read-only reads. SQLite and PostgreSQL adapters keep the same contract."""
+"""The database of one service: batched writes, read-only reads. Every adapter keeps this contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ReadUnit = Callable[[Session], Answer]
 
 
 class Database(Protocol):
-    """What a service stores in. A unit is a plain function that runs to its end on the adapter's own thread or greenlet."""
+    """What a service stores in. A unit is a plain function that runs on the adapter's own thread or greenlet."""
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]: ...
@@ -22,16 +22,27 @@ class Database(Protocol):
     async def write(self, unit: WriteUnit[Answer]) -> Answer:
         """Run `unit` in one transaction and return its answer once that is committed and synced to disk.
 
-        Units of several callers may share one commit, each behind its own savepoint: when a unit raises, its statements are
-        undone and the error reaches its caller alone. A unit may run again after a serialisation failure, so it does nothing
-        but use the connection. Statements are Core (or driver) statements; no ORM session.
-        Raises TransientError when the database is busy, full or gone; nothing of the unit is stored then, except when the
-        commit itself was cut off, which repeats must survive (unique keys).
+        Units of several callers may share one commit, each behind its own savepoint: when a unit raises, its statements
+        are undone and the error reaches its caller alone. A unit may run again after a serialisation failure, so it
+        does nothing but use the connection. Statements are Core (or driver) statements; no ORM session.
+        Raises TransientError when the database is busy, full or gone; nothing of the unit is stored then, except when
+        the commit itself was cut off, which repeats must survive (unique keys).
         """
         ...
 
     async def read(self, unit: ReadUnit[Answer]) -> Answer:
         """Run `unit` in a read-only session over one consistent snapshot; a statement that writes fails."""
+        ...
+
+    async def change_schema(self, unit: WriteUnit[Answer]) -> Answer:
+        """Run a migration in one transaction of its own; references are checked at its end. Nobody writes meanwhile."""
+        ...
+
+    async def scrub(self) -> None:
+        """Clear what the storage still keeps of earlier versions of changed and deleted rows; call it after an erasure.
+
+        Raises TransientError while somebody still reads an earlier version.
+        """
         ...
 
     def after_commit(self, ring: Callable[[], None]) -> None:
