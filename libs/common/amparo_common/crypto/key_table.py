@@ -100,7 +100,7 @@ def destroy(connection: Connection, ids: Sequence[UUID]) -> None:
 def wipe_journal(engine: Engine) -> bool:
     """Remove what the journal still holds of destroyed keys; blocks, so run it in a thread. False: try again later.
 
-    SQLite: the write-ahead log is moved into the file and cut to nothing, which a long reader can hold up. PostgreSQL: the
+    SQLite: the write-ahead log is moved into the file and cut off, which a long reader can hold up. PostgreSQL: the
     table's dead rows are vacuumed.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -1,0 +1,15 @@
+"""The client that Amparo's services call each other with; partners are reached through the guarded client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httpx2
+
+_TIMEOUT: Final = httpx2.Timeout(5.0, connect=2.0)
+_LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
+
+
+def service_client(*, timeout: httpx2.Timeout = _TIMEOUT) -> httpx2.AsyncClient:
+    """Make a client without proxies or secrets from the environment that follows no redirect; the caller closes it."""
+    return httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=timeout, limits=_LIMITS)
