@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.orm import Session, registry
 from sqlmodel import Field, SQLModel
 
 from amparo_common.crypto.data_keys import Destroyed, KeyState
 from amparo_common.crypto.provider import FileKeyProvider, KeyProvider
 from amparo_common.crypto.sealing import DataKey
+from amparo_common.db.tables import table_of
+from amparo_common.db.types import LargeBinary, Uuid
+from amparo_common.db.upsert import upsert
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-
-class _KeyRegistry(SQLModel, registry=registry()):
-    """Own metadata, so that only the service that holds keys makes the table."""
-
-
-key_metadata: Final = _KeyRegistry.metadata
+#: Own metadata, so that only the service that holds keys makes the table.
+key_metadata: Final = MetaData()
 
 
-class KeyTable(_KeyRegistry, table=True):
+class _HoldsKeys(SQLModel, registry=registry(metadata=key_metadata)):
+    """Base of the key table."""
+
+
+class KeyTable(_HoldsKeys, table=True):
     """One row a report. `wrapped` is the data key under the master key; empty once it was destroyed."""
 
-    __tablename__ = "data_key"
+    __tablename__: ClassVar[str] = "data_key"
 
-    report_id: UUID = Field(sa_column=sa.Column("report_id", sa.Uuid, primary_key=True))
-    wrapped: bytes | None = Field(sa_column=sa.Column("wrapped", sa.LargeBinary, nullable=True))
+    report_id: UUID = Field(primary_key=True, sa_type=Uuid)
+    wrapped: bytes | None = Field(sa_type=LargeBinary)
 
 
-_keys: Final = cast("Table", KeyTable.__table__)  # type: ignore[attr-defined] # SQLModel sets it, its types do not say so
+_keys: Final = table_of(KeyTable)
 
 
 def create_key_tables(op: Operations) -> None:
     """Make the table in a migration of the service that holds the keys."""
     op.create_table(
         "data_key",
-        sa.Column("report_id", sa.Uuid, primary_key=True),
-        sa.Column("wrapped", sa.LargeBinary, nullable=True),
+        sa.Column("report_id", Uuid(), primary_key=True),
+        sa.Column("wrapped", LargeBinary(), nullable=True),
     )
 
 
@@ -78,7 +80,7 @@ def destroy(connection: Connection, ids: Sequence[UUID]) -> None:
     """Destroy the keys of `ids` for good; each leaves a tombstone, also where no row was (a restored backup).
 
     The key's bytes are overwritten in their place before the row shrinks, whatever the database does with freed space.
-    Earlier pages and dead rows stay in the database's journal until `wipe_journal`; call it once this is committed.
+    Earlier pages and dead rows stay in the database's journal until its `scrub`; await that once this is committed.
     """
     if not ids:
         return
@@ -92,23 +94,8 @@ def destroy(connection: Connection, ids: Sequence[UUID]) -> None:
             _keys.update().where(_keys.c.report_id == sa.bindparam("of")).values(wrapped=sa.bindparam("zeros")),
             [{"of": report_id, "zeros": bytes(length)} for report_id, length in lengths],
         )
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    tombstone = insert(_keys).on_conflict_do_update(index_elements=["report_id"], set_={"wrapped": None})
-    connection.execute(tombstone, [{"report_id": report_id, "wrapped": None} for report_id in dict.fromkeys(ids)])
-
-
-def wipe_journal(engine: Engine) -> bool:
-    """Remove what the journal still holds of destroyed keys; blocks, so run it in a thread. False: try again later.
-
-    SQLite: the write-ahead log is moved into the file and cut off, which a long reader can hold up. PostgreSQL: the
-    table's dead rows are vacuumed.
-    """
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("VACUUM data_key")
-            return True
-        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
-        return not busy
+    tombstones = [{"report_id": report_id, "wrapped": None} for report_id in dict.fromkeys(ids)]
+    connection.execute(upsert(connection, _keys, unique=["report_id"]), tombstones)
 
 
 def rewrap(connection: Connection, provider: FileKeyProvider, *, after: UUID | None, limit: int = 500) -> UUID | None:
