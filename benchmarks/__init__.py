@@ -1,0 +1,1 @@
+"""Measurements, each beside what the disk and the machine can do at best."""

@@ -1,0 +1,72 @@
+"""The embedded composition root: services, issuer and demo partner in one process, each on its port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import amparo_gateway.app
+import amparo_intake.app
+import amparo_referral.app
+import amparo_triage.app
+import uvloop
+from amparo_common.auth.issuer import app as issuer
+from amparo_common.log.sqlite import SqliteLog
+
+from amparo import demo_partner
+from amparo.settings import StandaloneSettings
+from amparo_common import faults
+from amparo_common.runtime import Service, serve
+from amparo_common.telemetry import configure_logging
+
+#: In the order in which they start; they stop in reverse, so that intake's keys outlive their readers.
+_SERVICES: Final = (amparo_intake.app, amparo_triage.app, amparo_referral.app, amparo_gateway.app)
+
+
+def settings() -> StandaloneSettings:
+    """Read the environment of this process. Raises pydantic's ValidationError, naming the variable at fault."""
+    return StandaloneSettings()
+
+
+def environment() -> dict[str, str]:
+    """Return what a platform in the background inherits."""
+    return dict(os.environ)
+
+
+@asynccontextmanager
+async def compose(chosen: StandaloneSettings) -> AsyncIterator[Sequence[Service]]:
+    """Open the log and the databases under the data directory and wire every service to them."""
+    _private_directory(chosen.data_dir)
+    async with AsyncExitStack() as stack:
+        log = await SqliteLog.open(chosen.data_dir)
+        stack.push_async_callback(log.close)
+        services = [await stack.enter_async_context(issuer.compose(chosen))]
+        services += [await stack.enter_async_context(part.compose(chosen, log=log)) for part in _SERVICES]
+        if chosen.demo:
+            services.append(await stack.enter_async_context(demo_partner.compose(chosen)))
+        yield services
+
+
+async def run(chosen: StandaloneSettings, *, on_ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Run the embedded platform until `stop` is set or a signal asks for it. `on_ready` is called once all answer."""
+    configure_logging(level=chosen.log_level, json=chosen.log_json)
+    faults.load(chosen.faults, count=chosen.fault_counts)
+    async with compose(chosen) as services:
+        await serve(services, on_ready=on_ready, stop=stop)
+    if chosen.fault_counts:
+        (chosen.data_dir / "fault-hits.json").write_text(json.dumps(faults.hits()), encoding="utf-8")
+
+
+def event_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def _private_directory(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
