@@ -6,15 +6,16 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
-import httpx2
 import msgspec
 
 from amparo_common.clock import Clock
 from amparo_common.crypto.sealing import KEY_BYTES, DataKey
 from amparo_common.errors import TransientError
+from amparo_common.http import ServiceClient, TransportError
 from amparo_common.vocabulary.codes import Code, Purpose
 
 MOST_IDS: Final = 500
@@ -80,7 +81,7 @@ class RemoteDataKeys:
     key share one call; one who gives up does not take it from the other. For use in one event loop.
     """
 
-    def __init__(self, base_url: str, *, tokens: Tokens, http: httpx2.AsyncClient, clock: Clock) -> None:
+    def __init__(self, base_url: str, *, tokens: Tokens, http: ServiceClient, clock: Clock) -> None:
         self._url = base_url.rstrip("/") + "/v1/keys"
         self._tokens, self._http, self._clock = tokens, http, clock
         self._kept: OrderedDict[_Slot, tuple[datetime, KeyAnswer]] = OrderedDict()
@@ -173,9 +174,9 @@ class RemoteDataKeys:
                     json={"ids": [str(report_id) for report_id in batch], "purpose": purpose},
                     headers={"authorization": f"Bearer {token}"},
                 )
-        except (TimeoutError, httpx2.HTTPError) as error:
+        except (TimeoutError, TransportError) as error:
             raise TransientError(f"intake gives no data keys: {type(error).__name__}") from error
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             raise TransientError(f"intake gives no data keys: HTTP {response.status_code}")
         return _answers(response.content, batch)
 

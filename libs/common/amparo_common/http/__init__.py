@@ -2,7 +2,7 @@
 
 from amparo_common.http.addresses import AddressJudge, AddressRefusedError
 from amparo_common.http.guarded import GuardedClient, GuardedReply, PartnerUnreachableError
-from amparo_common.http.service import service_client
+from amparo_common.http.service import ServiceClient, TransportError, service_client
 
 __all__ = [
     "AddressJudge",
@@ -10,5 +10,7 @@ __all__ = [
     "GuardedClient",
     "GuardedReply",
     "PartnerUnreachableError",
+    "ServiceClient",
+    "TransportError",
     "service_client",
 ]
