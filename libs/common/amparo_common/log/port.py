@@ -1,4 +1,7 @@
-"""The event log in Kafka's terms. Everything that a caller may rely on stands in these docstrings; `testing/log_contract.py` proves it."""
+"""The event log in Kafka's terms.
+
+Everything that a caller may rely on stands in these docstrings; `testing/log_contract.py` proves it for every adapter.
+"""
 
 from __future__ import annotations
 
@@ -76,22 +79,22 @@ OnRevoked = Callable[[frozenset[TopicPartition]], Awaitable[None]]
 class Consumer(Protocol):
     """One member of a group. Members of one group share the partitions of their topics; each partition has one reader.
 
-    Order is kept within a partition. A group has one position for each partition (the next offset to read) and there is no
-    acknowledgement of single records: what stands before the position counts as read. A group that never committed starts
-    at the oldest record. Not safe for use by two tasks at once.
+    Order is kept within a partition. A group has one position for each partition (the next offset to read) and there is
+    no acknowledgement of single records: what stands before the position counts as read. A group that never committed
+    starts at the oldest record. Not safe for use by two tasks at once.
     """
 
     async def fetch(self, *, max_records: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
         """Return the next records, at most `max_records` in all, or nothing after `timeout_s` without any.
 
         The reading place moves past what is returned, the group's position does not: after a failed batch call `seek`.
-        Raises CorruptRecordError at a damaged record (those before it are returned first), TransientError when the log
-        does not answer.
+        Raises CorruptRecordError at a damaged record (those before it are returned first), and again until `seek` moves
+        past it; the other partitions go on meanwhile. Raises TransientError when the log does not answer.
         """
         ...
 
     async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Store the group's position (next offset to read) for partitions that this member holds; durable when it returns.
+        """Store the group's position (next offset to read) of partitions that this member holds; durable on return.
 
         A partition that was taken away meanwhile is ignored: its new reader decides. May move a position back.
         """
@@ -110,7 +113,7 @@ class Consumer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Leave the group; its partitions go to the other members at once."""
+        """Leave the group; its partitions go to the other members at once, without `on_revoked`: its work has ended."""
         ...
 
 
@@ -120,15 +123,16 @@ class EventLog(Protocol):
     async def append(self, records: Sequence[NewRecord]) -> None:
         """Append in the order given; durable on disk when it returns.
 
-        All or, after an error, an unknown part: append again (readers drop repeats by event id). Raises UnknownTopicError
-        before anything is written; TransientError when the log does not take it now.
+        All or, after an error, an unknown part: append again (readers drop repeats by event id). Raises
+        UnknownTopicError before anything is written; TransientError when the log does not take it now.
         """
         ...
 
     async def consumer(self, group: str, *, topics: Sequence[str], on_revoked: OnRevoked | None = None) -> Consumer:
         """Join `group` as one more reader of `topics`.
 
-        `on_revoked` is awaited before partitions go to another member, so that running work can end and commit.
+        `on_revoked` is awaited, up to a bound, before partitions go to another member, so that running work can end and
+        commit; `fetch` returns nothing of those partitions meanwhile. What it raises, the member's next fetch raises.
         """
         ...
 
