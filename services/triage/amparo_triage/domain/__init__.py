@@ -1,0 +1,1 @@
+"""Triage's decisions: pure, frozen types in, frozen types out."""

@@ -1,0 +1,1 @@
+"""What the words of a report propose: passages that suggest a category or a factor."""
