@@ -1,0 +1,110 @@
+"""Events as rows of the projection, a batch at a time. Pure: which rows are newer than the stored ones, the statements decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from amparo_common.events.codec import Received
+from amparo_common.events.types import AuditRecorded, IncidentTriaged, ReferralChanged, ReportJoined
+from amparo_gateway import domain
+
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one batch, at most one for each key; of several versions the newest."""
+
+    incidents: dict[UUID, Row] = field(default_factory=dict)
+    owners: dict[tuple[str, UUID], Row] = field(default_factory=dict)
+    history: dict[tuple[UUID, int], Row] = field(default_factory=dict)
+    reports: dict[UUID, Row] = field(default_factory=dict)
+    referrals: dict[UUID, Row] = field(default_factory=dict)
+    audited: dict[tuple[str, int], Row] = field(default_factory=dict)
+
+    def incident(self, event: IncidentTriaged, *, state: bytes) -> None:
+        key = event.incident_id, event.version
+        self.history.setdefault(key, {"incident_id": key[0], "version": key[1], "state": state})
+        _keep_newest(self.incidents, event.incident_id, _incident(event, state=state))
+        self._owned(event.incident_id, owners=event.owners)
+
+    def joined(self, event: ReportJoined) -> None:
+        row = {"id": event.report_id, "incident_id": event.incident_id, "incident_version": event.incident_version}
+        _keep_newest(self.reports, event.report_id, row, version="incident_version")
+        self._owned(event.incident_id, owners=(event.owner,) if event.owner else ())
+
+    def referral(self, event: ReferralChanged, *, state: bytes) -> None:
+        _keep_newest(self.referrals, event.referral_id, _referral(event, state=state))
+
+    def audit(self, event: AuditRecorded) -> None:
+        key = event.service, event.sequence
+        self.audited.setdefault(key, {name: getattr(event, name) for name in event.__struct_fields__})
+
+    def _owned(self, incident_id: UUID, *, owners: Sequence[str]) -> None:
+        for owner in owners:
+            self.owners[owner, incident_id] = {"owner": owner, "incident_id": incident_id}
+
+
+def batch_of(deliveries: Iterable[Received]) -> Batch:
+    """Sort what arrived into rows; events that the projection has no place for are let pass."""
+    batch = Batch()
+    for delivery in deliveries:
+        match delivery.event:
+            case IncidentTriaged() as event:
+                batch.incident(event, state=delivery.record.value)
+            case ReportJoined() as event:
+                batch.joined(event)
+            case ReferralChanged() as event:
+                batch.referral(event, state=delivery.record.value)
+            case AuditRecorded() as event:
+                batch.audit(event)
+            case _:
+                pass
+    return batch
+
+
+def _keep_newest(rows: dict[UUID, Row], key: UUID, row: Row, *, version: str = "version") -> None:
+    kept = rows.get(key)
+    if kept is None or row[version] > kept[version]:
+        rows[key] = row
+
+
+def _incident(event: IncidentTriaged, *, state: bytes) -> Row:
+    return {
+        "id": event.incident_id,
+        "version": event.version,
+        "queue_place": domain.queue_place(event),
+        "receipt_place": domain.receipt_place(event),
+        "reference": event.reference,
+        "lane": event.lane,
+        "level": event.level,
+        "status": event.status,
+        "category": event.category,
+        "country": event.country,
+        "channels": domain.channel_bits(event.channels),
+        "received_at": event.received_at,
+        "due_at": event.due_at,
+        "claimed_by": event.claimed_by,
+        "in_queue": domain.in_queue(event),
+        "awaiting_signature": event.awaiting_signature,
+        "state": state,
+    }
+
+
+def _referral(event: ReferralChanged, *, state: bytes) -> Row:
+    return {
+        "id": event.referral_id,
+        "version": event.version,
+        "newest_place": domain.newest_place(event),
+        "reference": event.reference,
+        "incident_id": event.incident_id,
+        "country": event.country,
+        "organisation": event.organisation if domain.partner_sees(event) else None,
+        "destination": event.destination,
+        "status": event.status,
+        "due_at": event.due_at,
+        "state": state,
+    }

@@ -1,0 +1,248 @@
+"""Every query of the gateway. Each takes the caller's scope and narrows by it before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from amparo_common.vocabulary.codes import (
+    Category,
+    Channel,
+    Destination,
+    IncidentStatus,
+    Lane,
+    Level,
+    ReferralStatus,
+)
+from amparo_gateway.domain import EveryCountry, InCountries, OfOrganisation, OwnedBy, Scope, channel_bits
+from amparo_gateway.tables import IncidentHistoryRow, IncidentOwnerRow, IncidentRow, ReferralRow, ReportRow
+
+Key = TypeVar("Key")
+
+
+class Found(NamedTuple):
+    """A stored state with its place in the list that it was found in."""
+
+    place: bytes
+    state: bytes
+
+
+class Version(NamedTuple):
+    """A stored version of an incident."""
+
+    number: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentWish:
+    """What incidents a caller asks for; None and an empty list ask nothing."""
+
+    levels: Collection[Level] | None = None
+    statuses: Collection[IncidentStatus] | None = None
+    categories: Collection[Category] | None = None
+    countries: Collection[str] | None = None
+    channels: Collection[Channel] | None = None
+    lane: Lane | None = None
+    claimed_by: str | None = None
+    not_claimed_by: str | None = None
+    in_queue: bool | None = None
+    awaiting_signature: bool | None = None
+    overdue: bool | None = None
+    reference: str | None = None
+    received_after: datetime | None = None
+    received_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralWish:
+    """What referrals a caller asks for; None and an empty list ask nothing."""
+
+    statuses: Collection[ReferralStatus] | None = None
+    destinations: Collection[Destination] | None = None
+    overdue: bool | None = None
+    reference: str | None = None
+
+
+# ---------------------------------------------------------------- incidents
+
+#: Order of a list of incidents: the column of the place, and whether it is read backwards.
+QUEUE: Final = (col(IncidentRow.queue_place), False)
+NEWEST: Final = (col(IncidentRow.receipt_place), True)
+OLDEST: Final = (col(IncidentRow.receipt_place), False)
+
+
+def incidents(
+    session: Session,
+    *,
+    scope: Scope,
+    wish: IncidentWish,
+    order: tuple[Any, bool],
+    after: bytes | None,
+    limit: int,
+    now: datetime,
+) -> list[Found]:
+    """Return up to `limit` incidents that `scope` shows and `wish` asks for, behind the place `after`."""
+    place, backwards = order
+    query = select(place, col(IncidentRow.state)).where(_visible(scope), *_wished(wish, now=now))
+    if after is not None:
+        query = query.where(place < after if backwards else place > after)
+    query = query.order_by(place.desc() if backwards else place).limit(limit)
+    return _found(session, query)
+
+
+def incidents_by_id(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """Return the states of those incidents that exist and that `scope` shows."""
+    query = select(col(IncidentRow.id), col(IncidentRow.state)).where(col(IncidentRow.id).in_(ids), _visible(scope))
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def incidents_of_reports(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """Return, by report, the states of those incidents that the reports went into and that `scope` shows."""
+    joined = (
+        select(col(ReportRow.id), col(IncidentRow.state))
+        .join(IncidentRow, col(IncidentRow.id) == col(ReportRow.incident_id))
+        .where(col(ReportRow.id).in_(ids), _visible(scope))
+    )
+    # An incident has its first report's id, so the first is found before its report.joined arrives.
+    return incidents_by_id(session, scope=scope, ids=ids) | {row[0]: row[1] for row in session.execute(joined)}
+
+
+def history_of_incidents(
+    session: Session, *, scope: Scope, ids: Collection[UUID], after: int | None, limit: int
+) -> dict[UUID, list[Version]]:
+    """Return up to `limit` versions of each incident that `scope` shows, oldest first, from version `after` on, it included."""
+    row = IncidentHistoryRow
+    rank = func.row_number().over(partition_by=col(row.incident_id), order_by=col(row.version)).label("rank")
+    ranked = select(col(row.incident_id), col(row.version), col(row.state), rank).where(
+        col(row.incident_id).in_(ids), col(row.incident_id).in_(select(col(IncidentRow.id)).where(_visible(scope)))
+    )
+    if after is not None:
+        ranked = ranked.where(col(row.version) >= after)
+    page = ranked.subquery()
+    query = select(page.c.incident_id, page.c.version, page.c.state).where(page.c.rank <= limit)
+    found: dict[UUID, list[Version]] = {}
+    for incident_id, version, state in session.execute(query.order_by(page.c.incident_id, page.c.version)):
+        found.setdefault(incident_id, []).append(Version(version, state))
+    return found
+
+
+def _visible(scope: Scope) -> ColumnElement[bool]:
+    match scope:
+        case EveryCountry():
+            return true()
+        case InCountries(codes):
+            return col(IncidentRow.country).in_(codes)
+        case OwnedBy(owner):
+            owned = select(col(IncidentOwnerRow.incident_id)).where(col(IncidentOwnerRow.owner) == owner)
+            return col(IncidentRow.id).in_(owned)
+        case _:
+            return false()
+
+
+def _wished(wish: IncidentWish, *, now: datetime) -> list[ColumnElement[bool]]:
+    row = IncidentRow
+    conditions = [
+        *_one_of((row.level, wish.levels), (row.status, wish.statuses), (row.category, wish.categories)),
+        *_one_of((row.country, wish.countries)),
+        *_equal((row.lane, wish.lane), (row.claimed_by, wish.claimed_by), (row.in_queue, wish.in_queue)),
+        *_equal((row.awaiting_signature, wish.awaiting_signature), (row.reference, wish.reference)),
+        *_overdue(col(row.due_at), wish.overdue, now=now),
+    ]
+    if wish.channels:
+        conditions.append(col(row.channels).op("&")(channel_bits(tuple(wish.channels))) != 0)
+    if wish.not_claimed_by is not None:
+        conditions.append(or_(col(row.claimed_by).is_(None), col(row.claimed_by) != wish.not_claimed_by))
+    if wish.received_after is not None:
+        conditions.append(col(row.received_at) > wish.received_after)
+    if wish.received_before is not None:
+        conditions.append(col(row.received_at) < wish.received_before)
+    return conditions
+
+
+# ---------------------------------------------------------------- referrals
+
+
+def referrals(
+    session: Session, *, scope: Scope, wish: ReferralWish, after: bytes | None, limit: int, now: datetime
+) -> list[Found]:
+    """Return up to `limit` referrals that `scope` shows and `wish` asks for, newest first, behind the place `after`."""
+    place = col(ReferralRow.newest_place)
+    query = select(place, col(ReferralRow.state)).where(_shown(scope), *_asked(wish, now=now))
+    if after is not None:
+        query = query.where(place > after)
+    return _found(session, query.order_by(place).limit(limit))
+
+
+def referrals_by_id(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """Return the states of those referrals that exist and that `scope` shows."""
+    query = select(col(ReferralRow.id), col(ReferralRow.state)).where(col(ReferralRow.id).in_(ids), _shown(scope))
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def referrals_of_incidents(
+    session: Session, *, scope: Scope, ids: Collection[UUID], after: bytes | None, limit: int
+) -> dict[UUID, list[Found]]:
+    """Return up to `limit` referrals of each incident that `scope` shows, newest first, behind the place `after`."""
+    row, place = ReferralRow, col(ReferralRow.newest_place)
+    rank = func.row_number().over(partition_by=col(row.incident_id), order_by=place).label("rank")
+    ranked = select(col(row.incident_id), place, col(row.state), rank).where(
+        col(row.incident_id).in_(ids), col(row.incident_id).in_(select(col(IncidentRow.id)).where(_visible(scope)))
+    )
+    if after is not None:
+        ranked = ranked.where(place > after)
+    page = ranked.subquery()
+    query = select(page.c.incident_id, page.c.newest_place, page.c.state).where(page.c.rank <= limit)
+    found: dict[UUID, list[Found]] = {}
+    for incident_id, stands, state in session.execute(query.order_by(page.c.incident_id, page.c.newest_place)):
+        found.setdefault(incident_id, []).append(Found(stands, state))
+    return found
+
+
+def _shown(scope: Scope) -> ColumnElement[bool]:
+    match scope:
+        case EveryCountry():
+            return true()
+        case InCountries(codes):
+            return col(ReferralRow.country).in_(codes)
+        case OfOrganisation(name):
+            return col(ReferralRow.organisation) == name
+        case _:
+            return false()
+
+
+def _asked(wish: ReferralWish, *, now: datetime) -> list[ColumnElement[bool]]:
+    row = ReferralRow
+    return [
+        *_one_of((row.status, wish.statuses), (row.destination, wish.destinations)),
+        *_equal((row.reference, wish.reference)),
+        *_overdue(col(row.due_at), wish.overdue, now=now),
+    ]
+
+
+# ---------------------------------------------------------------- conditions
+
+
+def _one_of(*pairs: tuple[Any, Collection[Any] | None]) -> list[ColumnElement[bool]]:
+    return [col(column).in_(values) for column, values in pairs if values]
+
+
+def _equal(*pairs: tuple[Any, Any]) -> list[ColumnElement[bool]]:
+    return [col(column) == value for column, value in pairs if value is not None]
+
+
+def _overdue(due_at: Any, overdue: bool | None, *, now: datetime) -> list[ColumnElement[bool]]:
+    if overdue is None:
+        return []
+    return [due_at < now if overdue else or_(due_at.is_(None), due_at >= now)]
+
+
+def _found(session: Session, query: Select[Any]) -> list[Found]:
+    return [Found(place, state) for place, state in session.execute(query)]

@@ -1,0 +1,59 @@
+"""What a caller is told when something cannot be answered: a code for what was foreseen, a trace id for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from graphql import GraphQLError
+
+_log = structlog.get_logger()
+_MASKED: Final = "Something went wrong on our side."
+
+
+class PublicError(GraphQLError):
+    """An error whose words and code are meant for the caller."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, extensions={"code": code})
+
+
+class ForbiddenError(PublicError):
+    """The caller's role may not use this field."""
+
+    def __init__(self) -> None:
+        super().__init__("Your role may not use this field.", code="FORBIDDEN")
+
+
+class LimitExceededError(PublicError):
+    """The document asks for more than one request may."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="LIMIT_EXCEEDED")
+
+
+class InvalidError(PublicError):
+    """An argument has a value that makes no sense."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="INVALID")
+
+
+def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError]:
+    """Return `errors` as the caller may read them: what was not foreseen keeps its path only and is logged by type."""
+    return [error if _is_public(error) else _masked(error, trace_id=trace_id) for error in errors]
+
+
+def _is_public(error: GraphQLError) -> bool:
+    """Before execution graphql-core speaks of the caller's own document and variables; in it, its words may quote a value."""
+    cause = error.original_error
+    if isinstance(error, PublicError) or isinstance(cause, PublicError):
+        return True
+    return error.path is None and (cause is None or isinstance(cause, GraphQLError))
+
+
+def _masked(error: GraphQLError, *, trace_id: str) -> GraphQLError:
+    _log.error("a field could not be answered", error=error.original_error or error, trace_id=trace_id)
+    extensions = {"code": "INTERNAL", "traceId": trace_id}
+    return GraphQLError(_MASKED, nodes=error.nodes, path=error.path, extensions=extensions)

@@ -1,0 +1,169 @@
+"""What a document may ask of one request, measured on its syntax tree before anything of it is validated or run.
+
+Strawberry's own depth and alias limiters walk every spread of a fragment anew, which fragments that double turn into
+exponential work, and they give no code. Here each fragment is measured once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
+
+from amparo_gateway.schema.paging import LARGEST_PAGE
+
+#: Depth 12 and 1 000 nodes are always allowed, so the limits stand above them.
+MOST_DEPTH: Final = 15
+MOST_ALIASES: Final = 60
+MOST_NODES: Final = 2_000
+MOST_FIELDS: Final = 40_000
+MOST_TOKENS: Final = 2_500
+#: How many entries a list without `first` is taken to have.
+_SHORT_LIST: Final = 4
+_INTROSPECTION: Final = frozenset({"__schema", "__type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a selection asks for at most. `nodes` are entries of pages, `fields` all values that may be answered."""
+
+    depth: int = 0
+    aliases: int = 0
+    nodes: int = 0
+    fields: int = 0
+    introspects: bool = False
+
+    def beside(self, other: Cost) -> Cost:
+        return Cost(
+            depth=max(self.depth, other.depth),
+            aliases=self.aliases + other.aliases,
+            nodes=self.nodes + other.nodes,
+            fields=self.fields + other.fields,
+            introspects=self.introspects or other.introspects,
+        )
+
+    def under(self, *, times: int, page: int, alias: bool, introspects: bool) -> Cost:
+        """Return the cost of a field with this selection that is answered `times`, as a page of `page` nodes."""
+        return Cost(
+            depth=self.depth + 1,
+            aliases=self.aliases + alias,
+            nodes=page + times * self.nodes,
+            fields=1 + times * self.fields,
+            introspects=self.introspects or introspects,
+        )
+
+    def excess(self) -> str | None:
+        """Say in words what is too much; None when nothing is."""
+        limits = (
+            (self.depth, MOST_DEPTH, "levels deep"),
+            (self.aliases, MOST_ALIASES, "aliases"),
+            (self.nodes, MOST_NODES, "nodes"),
+            (self.fields, MOST_FIELDS, "fields"),
+        )
+        return next((f"The document asks for more than {most} {what}." for n, most, what in limits if n > most), None)
+
+
+def cost_of(document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping[str, Any]) -> Cost:
+    """Measure the costliest operation of `document`; linear in its length, cycles and unknown names included."""
+    measure = _Measure(document, schema=schema, variables=variables)
+    total = Cost()
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            total = total.beside(measure.operation(definition))
+    return total
+
+
+class _Measure:
+    def __init__(self, document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping[str, Any]) -> None:
+        self._schema, self._variables = schema, variables
+        self._fragments = {
+            definition.name.value: definition
+            for definition in document.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        #: What each fragment costs; nothing while it is being measured, which ends a cycle (validation refuses it).
+        self._measured: dict[str, Cost] = {}
+        self._defaults: dict[str, int] = {}
+
+    def operation(self, operation: OperationDefinitionNode) -> Cost:
+        self._measured.clear()
+        self._defaults = {
+            variable.variable.name.value: int(variable.default_value.value)
+            for variable in operation.variable_definitions or ()
+            if isinstance(variable.default_value, IntValueNode)
+        }
+        return self._selected(operation.selection_set, self._schema.get_root_type(operation.operation))
+
+    def _selected(self, selection_set: SelectionSetNode | None, parent: Any) -> Cost:
+        total = Cost()
+        for selection in selection_set.selections if selection_set else ():
+            total = total.beside(self._selection(selection, parent))
+        return total
+
+    def _selection(self, selection: Any, parent: Any) -> Cost:
+        if isinstance(selection, FieldNode):
+            return self._field(selection, parent)
+        if isinstance(selection, InlineFragmentNode):
+            condition = selection.type_condition
+            inner = self._schema.get_type(condition.name.value) if condition else parent
+            return self._selected(selection.selection_set, inner)
+        return self._spread(selection) if isinstance(selection, FragmentSpreadNode) else Cost()
+
+    def _spread(self, spread: FragmentSpreadNode) -> Cost:
+        name = spread.name.value
+        if name not in self._measured:
+            self._measured[name] = Cost()
+            if fragment := self._fragments.get(name):
+                inner = self._schema.get_type(fragment.type_condition.name.value)
+                self._measured[name] = self._selected(fragment.selection_set, inner)
+        return self._measured[name]
+
+    def _field(self, node: FieldNode, parent: Any) -> Cost:
+        name = node.name.value
+        known = isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
+        field = parent.fields.get(name) if known else None
+        inner = self._selected(node.selection_set, get_named_type(field.type) if field else None)
+        page = self._page(node.arguments)
+        return inner.under(
+            times=page or _repeats(field, name),
+            page=page,
+            alias=node.alias is not None,
+            introspects=name in _INTROSPECTION,
+        )
+
+    def _page(self, arguments: Iterable[Any] | None) -> int:
+        """Return the page size that a field asks for; the largest when it cannot be told, 0 when it is no page."""
+        for argument in arguments or ():
+            if argument.name.value != "first":
+                continue
+            value = argument.value
+            if isinstance(value, IntValueNode):
+                return max(int(value.value), 0)
+            if isinstance(value, VariableNode):
+                name = value.name.value
+                size = self._variables.get(name, self._defaults.get(name))
+                return max(size, 0) if isinstance(size, int) else LARGEST_PAGE
+        return 0
+
+
+def _repeats(field: Any, name: str) -> int:
+    """`edges` are as many as the page above them already counts; another list is taken to be short."""
+    return _SHORT_LIST if field and name != "edges" and is_list_type(get_nullable_type(field.type)) else 1

@@ -1,0 +1,189 @@
+"""Referrals of the graph, with what the partner answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Self
+from uuid import UUID
+
+import msgspec
+import strawberry
+
+from amparo_common.auth.permissions import Permission
+from amparo_common.events import types as events
+from amparo_common.vocabulary.codes import (
+    AcknowledgementCode,
+    Adapter,
+    Category,
+    Destination,
+    LawfulBasis,
+    Level,
+    ReferralStatus,
+    Release,
+)
+from amparo_gateway import repository
+from amparo_gateway.domain import Kind, global_id
+from amparo_gateway.repository import Found, ReferralWish
+from amparo_gateway.schema.arguments import given
+from amparo_gateway.schema.context import Info
+from amparo_gateway.schema.incident import Incident, incident_or_none
+from amparo_gateway.schema.loaders import One, PageOf
+from amparo_gateway.schema.node import Node
+from amparo_gateway.schema.paging import Page, PageInfo
+
+_decode: Final = msgspec.json.Decoder(events.ReferralChanged).decode
+
+
+@strawberry.type(description="A body that can act, as far as a referral names it.")
+class Partner(Node):
+    name: str
+    adapter: Adapter
+
+
+@strawberry.type(description="One attempt to reach the partner.")
+class DeliveryAttempt:
+    number: int
+    at: datetime
+    outcome: str
+    status_code: int | None
+    next_attempt_at: datetime | None
+
+
+@strawberry.type(description="What the partner answered.")
+class Acknowledgement:
+    at: datetime
+    code: AcknowledgementCode
+    by: str
+    partner_reference: str | None
+
+
+@strawberry.type(description="An incident on its way to a partner.")
+class Referral(Node):
+    state: strawberry.Private[events.ReferralChanged]
+    reference: str
+    destination: Destination
+    status: ReferralStatus
+    release: Release
+    level: Level
+    category: Category
+    lawful_basis: LawfulBasis
+    created_at: datetime
+    delivered_at: datetime | None
+    acknowledged_at: datetime | None
+    due_at: datetime | None = strawberry.field(description="When the partner's silence is escalated.")
+    version: int
+    is_test: bool
+
+    @classmethod
+    def of(cls, state: bytes) -> Self:
+        referral = _decode(state)
+        return cls(
+            state=referral,
+            id=strawberry.ID(global_id(Kind.REFERRAL, referral.referral_id)),
+            reference=referral.reference,
+            destination=referral.destination,
+            status=referral.status,
+            release=referral.release,
+            level=referral.level,
+            category=referral.category,
+            lawful_basis=referral.lawful_basis,
+            created_at=referral.created_at,
+            delivered_at=referral.delivered_at,
+            acknowledged_at=referral.acknowledged_at,
+            due_at=referral.due_at,
+            version=referral.version,
+            is_test=referral.is_test,
+        )
+
+    @strawberry.field(description="Null for a partner: it sees the package, not the incident.")
+    async def incident(self, info: Info) -> Incident | None:
+        scope = info.context.reach(Permission.READ_INCIDENTS)
+        return incident_or_none(await info.context.loaders.incident.load(One(scope, self.state.incident_id)))
+
+    @strawberry.field
+    def partner(self) -> Partner:
+        key = strawberry.ID(global_id(Kind.PARTNER, self.state.partner_id))
+        return Partner(id=key, name=self.state.partner_name, adapter=self.state.adapter)
+
+    @strawberry.field
+    def attempts(self) -> list[DeliveryAttempt]:
+        return [
+            DeliveryAttempt(
+                number=attempt.number,
+                at=attempt.at,
+                outcome=attempt.outcome,
+                status_code=attempt.status_code,
+                next_attempt_at=attempt.next_attempt_at,
+            )
+            for attempt in self.state.attempts
+        ]
+
+    @strawberry.field
+    def acknowledgements(self) -> list[Acknowledgement]:
+        return [
+            Acknowledgement(at=answer.at, code=answer.code, by=answer.by, partner_reference=answer.partner_reference)
+            for answer in self.state.acknowledgements
+        ]
+
+
+@strawberry.type
+class ReferralEdge:
+    cursor: str
+    node: Referral
+
+
+@strawberry.type
+class ReferralConnection:
+    page_info: PageInfo
+    edges: list[ReferralEdge]
+
+
+@strawberry.input(description="Which referrals; an empty list asks nothing.")
+class ReferralFilter:
+    statuses: list[ReferralStatus] | None = strawberry.UNSET
+    destinations: list[Destination] | None = strawberry.UNSET
+    overdue: bool | None = strawberry.UNSET
+    reference: str | None = strawberry.UNSET
+
+    def wish(self) -> ReferralWish:
+        return ReferralWish(
+            statuses=given(self.statuses),
+            destinations=given(self.destinations),
+            overdue=given(self.overdue),
+            reference=given(self.reference),
+        )
+
+
+async def referrals_page(
+    info: Info, *, first: int, after: str | None, wished: ReferralFilter | None
+) -> ReferralConnection:
+    """Return a page of the referrals that the caller may see, newest first."""
+    context = info.context
+    scope = context.scope("Query.referrals")
+    page = Page(context, name="referrals", first=first, after=after)
+    wish = wished.wish() if wished else ReferralWish()
+    found = await context.projection.read(
+        lambda session: repository.referrals(
+            session, scope=scope, wish=wish, after=page.after, limit=page.limit, now=context.now
+        )
+    )
+    return _connection(page, found)
+
+
+async def referrals_of(info: Info, *, incident_id: UUID, first: int, after: str | None) -> ReferralConnection:
+    """Return a page of the referrals of an incident, newest first."""
+    context = info.context
+    scope = context.scope("Incident.referrals")
+    page = Page(context, name=f"referrals|{incident_id}", first=first, after=after)
+    found = await context.loaders.referrals.load(PageOf(scope, incident_id, page.after, page.limit))
+    return _connection(page, found)
+
+
+def _connection(page: Page, found: Sequence[Found]) -> ReferralConnection:
+    edges = [ReferralEdge(cursor=page.cursor(place), node=Referral.of(state)) for place, state in page.cut(found)]
+    return ReferralConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
+
+
+def referral_or_none(state: bytes | None) -> Referral | None:
+    return Referral.of(state) if state is not None else None
