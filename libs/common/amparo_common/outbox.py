@@ -38,6 +38,7 @@ class Waiting:
     """A row of the outbox: its sequence number and the record as it will stand in the log."""
 
     seq: int
+    lane: Lane
     record: NewRecord
 
 
@@ -105,11 +106,11 @@ def take(source: Session | Connection, limit: int) -> list[Waiting]:
 
 
 def _take_lane(source: Session | Connection, *, urgent: bool, limit: int) -> list[Waiting]:
-    columns = OUTBOX.c
+    columns, lane = OUTBOX.c, Lane.URGENT if urgent else Lane.STANDARD
     query = select(columns.seq, columns.topic, columns.key, columns.headers, columns.value)
     rows = source.execute(query.where(columns.urgent.is_(urgent)).order_by(columns.seq).limit(limit))
     return [
-        Waiting(seq, NewRecord(topic=topic, key=key, value=value, headers=_headers.decode(headers)))
+        Waiting(seq, lane, NewRecord(topic=topic, key=key, value=value, headers=_headers.decode(headers)))
         for seq, topic, key, headers, value in rows
     ]
 

@@ -12,7 +12,6 @@ from typing import Final
 from sqlalchemy import Connection, MetaData, inspect, text
 
 from amparo_common.db.port import Database
-from amparo_common.db.tables import common_metadata
 
 #: Alembic keeps the running migration in module globals, and one process may open four services at once.
 _alembic: Final = threading.Lock()
@@ -31,8 +30,11 @@ async def migrate(database: Database, *, package: str) -> None:
 
 
 async def differences(database: Database, *, metadata: Sequence[MetaData]) -> list[str]:
-    """Return how the tables differ from `metadata` and the common tables, one line each; empty is right."""
-    wanted = list(dict.fromkeys([common_metadata, *metadata]))
+    """Return how the tables differ from all of `metadata` together, one line each; empty is right.
+
+    Give `common_metadata` too where the database holds the common tables.
+    """
+    wanted = list(metadata)
     return await database.change_schema(lambda connection: _differences(connection, wanted))
 
 
