@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from amparo_common.log.sqlite import SqliteLog
-
 from amparo_common import audit, outbox
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.events.codec import Received, decode
 from amparo_common.events.types import IncidentTriaged, ReferralChanged, ReportJoined, ReportReceived
 from amparo_common.log.port import TOPICS
+from amparo_common.log.sqlite import SqliteLog
 
 SERVICES = ("intake", "triage", "referral", "gateway")
 

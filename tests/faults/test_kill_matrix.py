@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.faults.matrix import count_hits, hits_to_kill_at, places, run_chain
 from tests.faults.oracle import judge
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import amparo_gateway.app
 import amparo_intake.app
 import amparo_referral.app
 import amparo_triage.app
-import uvloop
-from amparo_common.auth.issuer import app as issuer
-from amparo_common.log.sqlite import SqliteLog
-
 from amparo import demo_partner
 from amparo.settings import StandaloneSettings
 from amparo_common import faults
+from amparo_common.auth.issuer import app as issuer
+from amparo_common.log.sqlite import SqliteLog
 from amparo_common.runtime import Service, serve
 from amparo_common.telemetry import configure_logging
 
@@ -52,20 +49,16 @@ async def compose(chosen: StandaloneSettings) -> AsyncIterator[Sequence[Service]
         yield services
 
 
-async def run(chosen: StandaloneSettings, *, on_ready: Callable[[], None], stop: asyncio.Event) -> None:
+async def run(
+    chosen: StandaloneSettings, *, on_ready: Callable[[Mapping[str, int]], None], stop: asyncio.Event
+) -> None:
     """Run the embedded platform until `stop` is set or a signal asks for it. `on_ready` is called once all answer."""
     configure_logging(level=chosen.log_level, json=chosen.log_json)
     faults.load(chosen.faults, count=chosen.fault_counts)
     async with compose(chosen) as services:
-        await serve(services, on_ready=on_ready, stop=stop)
+        await serve(services, on_ready=on_ready)
     if chosen.fault_counts:
         (chosen.data_dir / "fault-hits.json").write_text(json.dumps(faults.hits()), encoding="utf-8")
-
-
-def event_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main` on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
 
 
 def _private_directory(directory: Path) -> None:

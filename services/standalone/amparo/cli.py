@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ from amparo.demo.journey import Demonstration
 from amparo.demo.table import show
 from amparo.doctor import look_over
 from amparo.settings import StandaloneSettings
+from amparo_common import runtime
+from amparo_common.log.sqlite_store import DamagedLogError, LogInUseError
+from amparo_common.runtime import PortInUseError
 from amparo_common.settings import PORTS
 
 cli = typer.Typer(
@@ -72,19 +76,15 @@ def up(*, detach: Annotated[bool, typer.Option(help="Start in the background and
 def _up_here(settings: StandaloneSettings) -> None:
     file = background.pid_file(settings.data_dir)
 
-    def announce() -> None:
+    def announce(ports: Mapping[str, int]) -> None:
         file.write_text(str(os.getpid()), encoding="ascii")
-        for name, base in PORTS.items():
-            if name != "demo_partner" or settings.demo:
-                _console.print(f"{name.replace('_', ' '):13} http://127.0.0.1:{settings.port(base)}", highlight=False)
+        for name, port in ports.items():
+            _console.print(f"{name.replace('_', ' '):13} http://127.0.0.1:{port}", highlight=False)
         _console.print("[green]ready[/]; Ctrl-C stops it")
 
-    async def run() -> None:
-        await composition.run(settings, on_ready=announce, stop=asyncio.Event())
-
     try:
-        composition.event_loop(run())
-    except composition.CANNOT_START as error:
+        runtime.run(composition.run(settings, on_ready=announce))
+    except (PortInUseError, LogInUseError, DamagedLogError) as error:
         _fail(str(error))
     finally:
         if file.exists() and file.read_text(encoding="ascii") == str(os.getpid()):
