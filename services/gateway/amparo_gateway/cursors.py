@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 
 class CursorSeal:
-    """Seals places for one list and one caller. The same place gives the same cursor, so that clients may compare them."""
+    """Seals places, each for one list. The same place gives the same cursor, so that clients may compare them."""
 
     def __init__(self, key: bytes) -> None:
         """Take the 32-byte secret of the purpose `gateway.cursors`."""

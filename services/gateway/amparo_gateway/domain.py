@@ -1,4 +1,4 @@
-"""What the gateway decides by itself: how far a caller sees, what an id and a cursor look like, in which order work stands."""
+"""What the gateway decides by itself: how far a caller sees, what an id looks like, in which order work stands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OfOrganisation:
     name: str
 
 
-#: What a list is narrowed to before anything else. Every query takes one; a kind that a table does not know shows nothing.
+#: What a list is narrowed to before anything else. Every query takes one; a kind that a table lacks shows nothing.
 Scope = Nothing | EveryCountry | InCountries | OwnedBy | OfOrganisation
 
 _HELD_BACK: Final = frozenset({ReferralStatus.AWAITING_REVIEW, ReferralStatus.AWAITING_APPROVAL})
@@ -94,8 +94,8 @@ def key_of(kind: Kind, text: str) -> UUID | None:
 
 # ---------------------------------------------------------------- order
 #
-# A place in a list is one byte string that compares as the list is ordered, on SQLite and PostgreSQL alike: one column, one
-# index, one comparison for a page.
+# A place in a list is one byte string that compares as the list is ordered, on SQLite and PostgreSQL alike: one column,
+# one index, one comparison for a page.
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

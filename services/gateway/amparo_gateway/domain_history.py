@@ -20,7 +20,7 @@ class Change(NamedTuple):
 
 
 def change(before: IncidentTriaged | None, after: IncidentTriaged) -> Change:
-    """Sum up what `after` changed; the weightiest thing gives kind and actor. `before` is None for the first known version."""
+    """Sum up what `after` changed; the weightiest thing gives kind and actor. `before` is None where none is known."""
     if before is None:
         return _first(after)
     found = [*_changes(before, after)] or [Change("changed", SYSTEM, "Other facts were updated")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -118,7 +118,7 @@ def incidents_of_reports(session: Session, *, scope: Scope, ids: Collection[UUID
 def history_of_incidents(
     session: Session, *, scope: Scope, ids: Collection[UUID], after: int | None, limit: int
 ) -> dict[UUID, list[Version]]:
-    """Return up to `limit` versions of each incident that `scope` shows, oldest first, from version `after` on, it included."""
+    """Return up to `limit` versions of each incident that `scope` shows, oldest first, `after` included."""
     row = IncidentHistoryRow
     rank = func.row_number().over(partition_by=col(row.incident_id), order_by=col(row.version)).label("rank")
     ranked = select(col(row.incident_id), col(row.version), col(row.state), rank).where(
@@ -244,5 +244,5 @@ def _overdue(due_at: Any, overdue: bool | None, *, now: datetime) -> list[Column
     return [due_at < now if overdue else or_(due_at.is_(None), due_at >= now)]
 
 
-def _found(session: Session, query: Select[Any]) -> list[Found]:
+def _found(session: Session, query: Select[bytes, bytes]) -> list[Found]:
     return [Found(place, state) for place, state in session.execute(query)]

@@ -1,7 +1,7 @@
 """The gateway's tables: the projection, which a replay drops and refills, in a database and MetaData of its own.
 
-Columns hold what is filtered and ordered by; the rest is read from `state`, the event's bytes as they came. The gateway's
-own database has the common tables only.
+Columns hold what is filtered and ordered by; the rest is read from `state`, the event's bytes as they came. The
+gateway's own database has the common tables only.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class AuditedRow(ProjectionTable, table=True):
 
 
 class FilledFromRow(ProjectionTable, table=True):
-    """One row once the log was rewound for this projection; without it, it may lack what was read before it was made."""
+    """One row once the log was rewound for this projection; without it, what was read before may be missing."""
 
     __tablename__: ClassVar[str] = "filled_from"
 

@@ -1,4 +1,4 @@
-"""Events as rows of the projection, a batch at a time. Pure: which rows are newer than the stored ones, the statements decide."""
+"""Events as rows of the projection, a batch at a time. Which are newer than the stored ones, the statements decide."""
 
 from __future__ import annotations
 

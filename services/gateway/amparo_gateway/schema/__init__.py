@@ -40,7 +40,7 @@ def sdl() -> str:
 async def execute(
     document: str, *, variables: Mapping[str, Any] | None, operation: str | None, context: Context
 ) -> ExecutionResult:
-    """Run a query. Raises strawberry's MissingQueryError and CannotGetOperationTypeError for what names no operation."""
+    """Run a query. Raises MissingQueryError, CannotGetOperationTypeError or InvalidOperationTypeError without any."""
     return await SCHEMA.execute(
         document,
         variable_values=dict(variables or {}),

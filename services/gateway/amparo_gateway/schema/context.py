@@ -18,7 +18,7 @@ from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.schema.errors import ForbiddenError
 from amparo_gateway.schema.loaders import Loaders
 
-#: The permission behind every field that reads rows. A field that is not here cannot ask for a scope, so it shows nothing.
+#: The permission behind every field that reads rows. A field that is not here cannot ask for a scope: it shows nothing.
 PERMISSIONS: Final[Mapping[str, Permission]] = {
     "Query.me": Permission.READ_ME,
     "Query.node": Permission.READ_NODE,

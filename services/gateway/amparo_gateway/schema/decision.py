@@ -11,6 +11,7 @@ import strawberry
 from amparo_common.events import types as events
 from amparo_common.vocabulary.codes import Category, ClockKind, ClockState, Destination, Factor, FactorSource, Level
 from amparo_common.vocabulary.guidelines import GUIDELINES
+from amparo_gateway.schema.fields import described
 
 _FALL_BACK: Final = "en"
 
@@ -139,7 +140,7 @@ class TriageDecision:
     def guidelines(self) -> list[GuidelineReference]:
         return cited(self.decision.guidelines)
 
-    @strawberry.field(description="In words, without any personal data.")
+    @described("In words, without any personal data.")
     def reasons(self, language: Language = strawberry.UNSET) -> list[str]:
         return list(_in_language(self.decision.reasons, language))
 

@@ -46,7 +46,7 @@ def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError
 
 
 def _is_public(error: GraphQLError) -> bool:
-    """Before execution graphql-core speaks of the caller's own document and variables; in it, its words may quote a value."""
+    """Before execution graphql-core speaks of what the caller sent; later its words may quote a stored value."""
     cause = error.original_error
     if isinstance(error, PublicError) or isinstance(cause, PublicError):
         return True

@@ -19,6 +19,7 @@ from amparo_gateway.schema import vocabulary as _vocabulary  # noqa: F401 - its 
 from amparo_gateway.schema.arguments import given
 from amparo_gateway.schema.context import Info
 from amparo_gateway.schema.decision import Clock, TriageDecision
+from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.history import HistoryConnection, history_of
 from amparo_gateway.schema.node import Node
 from amparo_gateway.schema.paging import After, First, Page, PageInfo
@@ -32,7 +33,9 @@ _decode: Final = msgspec.json.Decoder(IncidentTriaged).decode
 @strawberry.type(description="One or more reports about the same facts, with the level that they got.")
 class Incident(Node):
     state: strawberry.Private[IncidentTriaged]
-    reference: str = strawberry.field(description="Readable and opaque, such as AM-7Q4K-2MXD; safe to say on the phone.")
+    reference: str = strawberry.field(
+        description="Readable and opaque, such as AM-7Q4K-2MXD; safe to say on the phone."
+    )
     level: Level
     provisional: bool = strawberry.field(description="True until a person has confirmed the level.")
     status: IncidentStatus
@@ -77,7 +80,7 @@ class Incident(Node):
     def clocks(self) -> list[Clock]:
         return [Clock.of(reading) for reading in self.state.clocks]
 
-    @strawberry.field(description="Newest first. Null, with FORBIDDEN, for roles that may not read them.")
+    @described("Newest first. Null, with FORBIDDEN, for roles that may not read them.")
     async def referrals(
         self, info: Info, first: First, after: After = strawberry.UNSET
     ) -> Annotated[ReferralConnection, strawberry.lazy("amparo_gateway.schema.referral")] | None:
@@ -85,7 +88,7 @@ class Incident(Node):
 
         return await referrals_of(info, incident_id=self.state.incident_id, first=first, after=after)
 
-    @strawberry.field(description="Oldest first. Null, with FORBIDDEN, for roles that may not read it.")
+    @described("Oldest first. Null, with FORBIDDEN, for roles that may not read it.")
     async def history(self, info: Info, first: First, after: After = strawberry.UNSET) -> HistoryConnection | None:
         return await history_of(info, incident_id=self.state.incident_id, first=first, after=after)
 
@@ -175,12 +178,9 @@ async def incidents_page(
 
 
 def _connection(page: Page, found: Sequence[Found]) -> IncidentConnection:
-    edges = [
-        IncidentEdge(cursor=page.cursor(place), node=Incident.of(state)) for place, state in page.cut(found)
-    ]
+    edges = [IncidentEdge(cursor=page.cursor(place), node=Incident.of(state)) for place, state in page.cut(found)]
     return IncidentConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
 
 
 def incident_or_none(state: bytes | None) -> Incident | None:
     return Incident.of(state) if state is not None else None
-

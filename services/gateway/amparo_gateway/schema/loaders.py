@@ -36,7 +36,7 @@ class PageOf(NamedTuple):
 
 
 class Loaders:
-    """The loaders of one request. The answers are states, still encoded; what nobody may see is None or an empty list."""
+    """The loaders of one request. They answer states, still encoded; None or an empty list for what is not shown."""
 
     def __init__(self, projection: Database) -> None:
         self.incident = _ones(projection, repository.incidents_by_id)

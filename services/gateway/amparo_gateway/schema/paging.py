@@ -26,7 +26,7 @@ class PageInfo:
 
 
 class Page:
-    """What one list was asked for. `name` tells the list from all others: a cursor opens only in the list it was made for."""
+    """What one list was asked for. `name` tells it from others: a cursor opens only in the list it was made for."""
 
     def __init__(self, context: Context, *, name: str, first: int, after: Any) -> None:
         """Take the arguments as they came; raises InvalidError or LimitExceededError, naming the argument."""

@@ -11,6 +11,7 @@ from amparo_common.auth.permissions import Permission
 from amparo_gateway import domain
 from amparo_gateway.domain import Kind
 from amparo_gateway.schema.context import Context, Info
+from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.incident import (
     Incident,
     IncidentConnection,
@@ -36,11 +37,11 @@ _UUID_LENGTH: Final = 36
 
 @strawberry.type
 class Query:
-    @strawberry.field(description="The caller.")
+    @described("The caller.")
     def me(self, info: Info) -> Viewer:
         return Viewer.of(info.context.principal)
 
-    @strawberry.field(description="Whatever has this id, when the caller may see it.")
+    @described("Whatever has this id, when the caller may see it.")
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:  # noqa: A002 - the contract's name
         info.context.scope("Query.node")
         match domain.from_global_id(id):
@@ -51,7 +52,7 @@ class Query:
             case _:
                 return None
 
-    @strawberry.field(description="The incidents that the caller may see.")
+    @described("The incidents that the caller may see.")
     async def incidents(
         self,
         info: Info,
@@ -68,13 +69,13 @@ class Query:
         key = domain.key_of(Kind.INCIDENT, id)
         return await _incident(info.context, key, scope=scope) if key else None
 
-    @strawberry.field(description="By the report_id of a receipt; null until triaged, or when the caller may not see it.")
+    @described("By the report_id of a receipt; null until triaged, or when the caller may not see it.")
     async def incident_by_report(self, info: Info, report_id: strawberry.ID) -> Incident | None:
         scope = info.context.scope("Query.incidentByReport")
         key = _plain_uuid(report_id)
         return incident_or_none(await info.context.loaders.incident_of_report.load(One(scope, key))) if key else None
 
-    @strawberry.field(description="The referrals that the caller may see, newest first.")
+    @described("The referrals that the caller may see, newest first.")
     async def referrals(
         self,
         info: Info,

@@ -27,6 +27,7 @@ from amparo_gateway.domain import Kind, global_id
 from amparo_gateway.repository import Found, ReferralWish
 from amparo_gateway.schema.arguments import given
 from amparo_gateway.schema.context import Info
+from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.incident import Incident, incident_or_none
 from amparo_gateway.schema.loaders import One, PageOf
 from amparo_gateway.schema.node import Node
@@ -96,7 +97,7 @@ class Referral(Node):
             is_test=referral.is_test,
         )
 
-    @strawberry.field(description="Null for a partner: it sees the package, not the incident.")
+    @described("Null for a partner: it sees the package, not the incident.")
     async def incident(self, info: Info) -> Incident | None:
         scope = info.context.reach(Permission.READ_INCIDENTS)
         return incident_or_none(await info.context.loaders.incident.load(One(scope, self.state.incident_id)))

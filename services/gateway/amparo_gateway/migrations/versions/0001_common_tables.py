@@ -1,6 +1,7 @@
 """The common tables: outbox, inbox, dead letters, the gateway's audit chain."""
 
 from alembic import op
+from alembic.operations import Operations
 
 from amparo_common.db.common_schema import create_common_tables, drop_common_tables
 
@@ -11,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    create_common_tables(op)
+    create_common_tables(Operations(op.get_context()))
 
 
 def downgrade() -> None:
-    drop_common_tables(op)
+    drop_common_tables(Operations(op.get_context()))

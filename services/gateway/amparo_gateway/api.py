@@ -1,0 +1,53 @@
+"""The gateway's HTTP surface: one address for the graph."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+
+from amparo_common.auth.http import bearer
+from amparo_common.auth.principal import Principal
+from amparo_common.auth.verifier import Verifier
+from amparo_common.errors import Problem
+from amparo_common.telemetry import Telemetry
+from amparo_common.web import json_response, service_app
+from amparo_gateway.service import Desk, Question
+from amparo_gateway.settings import SERVICE
+
+_decode: Final = msgspec.json.Decoder(Question).decode
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def create_app(
+    *, desk: Desk, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
+) -> FastAPI:
+    """Make the gateway's application. Every question needs a bearer token; an array of questions is refused."""
+    app = service_app(name=SERVICE, readiness=readiness, telemetry=telemetry)
+    app.state.verifier = verifier
+
+    @app.post("/graphql", include_in_schema=False)
+    async def graphql(request: Request, principal: Annotated[Principal, Depends(bearer)]) -> Response:
+        question = _question(await request.body())
+        return json_response(await desk.answer(question, principal=principal, trace_id=_trace_id(request)))
+
+    return app
+
+
+def _question(body: bytes) -> Question:
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # `from error` keeps the cause for the log; the decoder's words may repeat what was sent.
+        detail = "It is a JSON object with `query`, and where needed `variables` and `operationName`."
+        raise Problem(400, "no-graphql-request", "The body is no GraphQL request.", detail=detail) from error
+
+
+def _trace_id(request: Request) -> str:
+    """Return the trace that the caller is in (W3C trace context), else a new one."""
+    found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return found[1] if found else secrets.token_hex(16)

@@ -1,0 +1,84 @@
+"""The composition root of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from amparo_common.auth.verifier import Verifier
+from amparo_common.clock import SystemClock
+from amparo_common.consumer import BatchConsumer
+from amparo_common.crypto.provider import FileKeyProvider
+from amparo_common.db.migrations import migrate
+from amparo_common.db.sqlite import SqliteDatabase
+from amparo_common.http import service_client
+from amparo_common.log.port import EventLog
+from amparo_common.relay import Relay
+from amparo_common.runtime import Service, StopStep
+from amparo_common.telemetry import Telemetry
+from amparo_common.vocabulary.codes import Lane
+from amparo_gateway.api import create_app
+from amparo_gateway.consumer import projection_consumer, rewind_once
+from amparo_gateway.cursors import CursorSeal
+from amparo_gateway.service import Desk
+from amparo_gateway.settings import SERVICE, GatewaySettings
+
+#: So many records behind, the projection answers with what was long ago; a balancer is to ask elsewhere.
+_TOO_FAR_BEHIND: Final = 10_000
+
+
+@asynccontextmanager
+async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[Service]:
+    """Open the gateway's databases, wire what runs, and close them on the way out."""
+    clock, telemetry = SystemClock(), Telemetry(SERVICE)
+    keys = FileKeyProvider.open(settings.data_dir / "gateway.key")
+    async with AsyncExitStack() as stack:
+        stack.callback(telemetry.close)
+        own = await SqliteDatabase.open(settings.data_dir / "gateway.db", service=SERVICE)
+        stack.push_async_callback(own.close)
+        projection = await SqliteDatabase.open(settings.data_dir / "gateway-projection.db", service=SERVICE)
+        stack.push_async_callback(projection.close)
+        await migrate(own, package="amparo_gateway")
+        await migrate(projection, package="amparo_gateway.projection")
+        await rewind_once(log, projection=projection, clock=clock)
+        consumer = projection_consumer(log=log, own=own, projection=projection, clock=clock)
+        relay = Relay(service=SERVICE, database=own, log=log, clock=clock)
+        http = await stack.enter_async_context(service_client())
+        verifier = Verifier(
+            settings.oidc_issuer,
+            discovery_url=settings.oidc_discovery_url,
+            http=http,
+            clock=clock,
+            clients=settings.oidc_clients,
+            telemetry=telemetry,
+        )
+        _watch(telemetry, consumer=consumer, relay=relay)
+        app = create_app(
+            desk=Desk(projection=projection, seal=CursorSeal(keys.derive("gateway.cursors")), clock=clock),
+            verifier=verifier,
+            telemetry=telemetry,
+            readiness=_readiness(consumer),
+        )
+        yield Service(
+            name=SERVICE,
+            port=settings.own_port,
+            app=app,
+            tasks=(consumer.run, relay.run, verifier.run),
+            stopping=(StopStep(name="relay", run=relay.drain),),
+            telemetry=telemetry,
+        )
+
+
+def _readiness(consumer: BatchConsumer) -> Callable[[], Sequence[str]]:
+    def reasons() -> list[str]:
+        found = [f"the consumer stopped: {consumer.stopped_because}"] if consumer.stopped_because else []
+        behind = sum(consumer.lag().values())
+        return [*found, *([f"the projection is {behind} records behind"] if behind > _TOO_FAR_BEHIND else [])]
+
+    return reasons
+
+
+def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay) -> None:
+    telemetry.gauge("amparo.consumer.lag", lambda: [(consumer.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
+    telemetry.gauge("amparo.outbox.depth", lambda: float(relay.depth()))

@@ -1,0 +1,83 @@
+"""The gateway's use cases: keep the projection, answer a question about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+
+from amparo_common.auth.principal import Principal
+from amparo_common.clock import Clock
+from amparo_common.db.port import Database
+from amparo_common.errors import Problem
+from amparo_common.events.codec import Received
+from amparo_gateway.cursors import CursorSeal
+from amparo_gateway.projection import repository as stored
+from amparo_gateway.projection.rows import batch_of
+from amparo_gateway.schema import Context, execute
+from amparo_gateway.schema.errors import shown
+
+
+async def apply(projection: Database, deliveries: Sequence[Received]) -> None:
+    """Bring the projection up to what `deliveries` say, in one transaction.
+
+    Only newer versions change anything, so the order and the number of deliveries do not matter and no inbox is needed.
+    """
+    batch = batch_of(deliveries)
+    await projection.write(lambda connection: stored.apply(connection, batch))
+
+
+async def is_filled_from_the_start(projection: Database) -> bool:
+    """Say whether the log was rewound for this projection; if not, it must be before anything is consumed."""
+    return await projection.read(lambda session: stored.filled_from_the_start(session.connection()))
+
+
+async def mark_filled_from_the_start(projection: Database, *, now: datetime) -> None:
+    """Note that the log was rewound."""
+    await projection.write(lambda connection: stored.mark_filled_from_the_start(connection, now=now))
+
+
+async def drop(projection: Database) -> None:
+    """Empty the projection; the next start rewinds the log and refills it."""
+
+    def emptied(connection: Connection) -> None:
+        stored.empty(connection)
+
+    await projection.write(emptied)
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A GraphQL request as it comes over HTTP."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+
+
+class Desk:
+    """Answers questions about the projection."""
+
+    def __init__(self, *, projection: Database, seal: CursorSeal, clock: Clock) -> None:
+        self._projection, self._seal, self._clock = projection, seal, clock
+
+    async def answer(self, question: Question, *, principal: Principal, trace_id: str) -> Mapping[str, Any]:
+        """Return the members `data` and, where there are any, `errors` of a GraphQL answer.
+
+        Raises Problem for a document without an operation that can be run here.
+        """
+        context = Context(principal=principal, projection=self._projection, seal=self._seal, now=self._clock.now())
+        try:
+            result = await execute(
+                question.query, variables=question.variables, operation=question.operation_name, context=context
+            )
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
+            raise Problem(400, "no-operation", "The document has no query of that name to run.") from error
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            answer["errors"] = [error.formatted for error in shown(result.errors, trace_id=trace_id)]
+        return answer
