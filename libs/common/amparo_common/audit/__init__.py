@@ -3,5 +3,20 @@
 from __future__ import annotations
 
 from amparo_common.audit.chain import AuditEntry, record
+from amparo_common.audit.checkpoints import Checkpoint, Checkpointer, CheckpointSigner, checkpoint, witnessed
+from amparo_common.audit.export import export, verify_export
+from amparo_common.audit.verification import Verdict, verify
 
-__all__ = ["AuditEntry", "record"]
+__all__ = [
+    "AuditEntry",
+    "Checkpoint",
+    "CheckpointSigner",
+    "Checkpointer",
+    "Verdict",
+    "checkpoint",
+    "export",
+    "record",
+    "verify",
+    "verify_export",
+    "witnessed",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -63,12 +63,12 @@ def to_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def link(previous: bytes, row: dict[str, Any]) -> bytes:
+def link(previous: bytes, row: Mapping[str, Any]) -> bytes:
     """Return SHA-256 over `previous` and the canonical JSON of the row's own members."""
     return hashlib.sha256(previous + canonical(row)).digest()
 
 
-def canonical(row: dict[str, Any]) -> bytes:
+def canonical(row: Mapping[str, Any]) -> bytes:
     """Write a row's members, its hash aside, as JSON with sorted names, no spaces, and UTC milliseconds."""
     return _canonical.encode(
         {
