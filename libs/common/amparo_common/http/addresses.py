@@ -77,7 +77,7 @@ class AddressJudge:
     """Judges partner addresses. `allow` are host and port pairs that may be loopback or private, and plain http."""
 
     def __init__(self, allow: Iterable[tuple[str, int]] = ()) -> None:
-        self._allow = frozenset((host.lower().strip("[]"), port) for host, port in allow)
+        self._allow = frozenset((_one_form(host.lower().strip("[]")), port) for host, port in allow)
 
     def judge(self, url: str) -> str | None:
         """Return why `url` is refused, or None when it may be reached as far as its text tells. Asks no DNS."""
@@ -132,7 +132,8 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         raise AddressRefusedError("it has no host, or a port that is no number")
-    return (parts["v6"] or parts["host"]).lower(), int(parts["port"]) if parts["port"] else None
+    host = _one_form((parts["v6"] or parts["host"]).lower())
+    return host, int(parts["port"]) if parts["port"] else None
 
 
 def _check_host(host: str, *, is_allowed: bool) -> None:
@@ -149,6 +150,11 @@ def _check_host(host: str, *, is_allowed: bool) -> None:
     is_inner = len(labels) == 1 or any(host.endswith(f".{zone}") for zone in _INNER_ZONES)
     if is_inner and not is_allowed:
         raise AddressRefusedError("its host is a name of a local network")
+
+
+def _one_form(host: str) -> str:
+    literal = _literal(host)
+    return host if literal is None else str(literal)
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

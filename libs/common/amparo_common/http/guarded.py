@@ -75,8 +75,13 @@ class GuardedClient:
         *,
         resolver: Resolver = system_resolver,
         ssl_context: ssl.SSLContext | None = None,
+        network: httpcore2.AsyncNetworkBackend | None = None,
     ) -> None:
-        """Take the pairs that may be private and plain http; `ssl_context` may carry a client certificate."""
+        """Take the pairs that may be private and plain http.
+
+        `ssl_context` may carry a client certificate. `resolver` and `network` are the machine's own but in tests;
+        `network` is only ever asked for checked addresses.
+        """
         self._addresses = AddressJudge(allow)
         self._gates: WeakValueDictionary[tuple[str, int], asyncio.Semaphore] = WeakValueDictionary()
         self._pool = httpcore2.AsyncConnectionPool(
@@ -84,7 +89,7 @@ class GuardedClient:
             max_connections=None,
             max_keepalive_connections=_KEPT_ALIVE,
             keepalive_expiry=_KEEPALIVE_S,
-            network_backend=_CheckedBackend(self._addresses, resolver),
+            network_backend=_CheckedBackend(self._addresses, resolver, network or httpcore2.AnyIOBackend()),
         )
 
     def judge(self, url: str) -> str | None:
@@ -137,9 +142,8 @@ class GuardedClient:
 class _CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Opens connections to checked addresses only. All connections of the client's pool come from here."""
 
-    def __init__(self, addresses: AddressJudge, resolver: Resolver) -> None:
-        self._addresses, self._resolver = addresses, resolver
-        self._network = httpcore2.AnyIOBackend()
+    def __init__(self, addresses: AddressJudge, resolver: Resolver, network: httpcore2.AsyncNetworkBackend) -> None:
+        self._addresses, self._resolver, self._network = addresses, resolver, network
 
     async def connect_tcp(
         self,
@@ -196,6 +200,8 @@ def _headers(given: Mapping[str, str], address: PartnerAddress) -> list[tuple[by
     own = _OWN_HEADERS & {name.lower() for name in given}
     if own:
         raise ValueError(f"the guarded client sets {', '.join(sorted(own))} itself")
+    if not all(text.isascii() and text.isprintable() for header in given.items() for text in header):
+        raise ValueError("a header of a partner's delivery is not printable ASCII")
     headers = {"Host": address.authority, "Accept-Encoding": "identity", **given}
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
