@@ -76,20 +76,20 @@ class FileKeyProvider:
 
         Raises KeyFileError, naming the file, when group or others may touch it, when it is damaged or cannot be read.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _create(path, _new_content())
-        return cls._read(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _create(path, _new_content())
+            return cls._parsed(path, _private_bytes(path))
+        except OSError as error:
+            raise KeyFileError(path, f"cannot be read or made ({error.strerror}).") from error
 
     @classmethod
-    def _read(cls, path: Path) -> Self:
-        _check_mode(path)
+    def _parsed(cls, path: Path, written: bytes) -> Self:
         try:
-            content = msgspec.json.decode(path.read_bytes(), type=_KeyFile)
+            content = msgspec.json.decode(written, type=_KeyFile)
             versions = {int(version): _key(text) for version, text in content.versions.items()}
             derivation = _key(content.derivation)
-        except OSError as error:
-            raise KeyFileError(path, f"cannot be read ({error.strerror}).") from error
         except ValueError:
             # `from None`: a decoder's words may repeat what stands in the file.
             raise KeyFileError(
@@ -182,10 +182,13 @@ def _encoded(*, current: int, versions: dict[int, bytes], derivation: bytes) -> 
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-def _check_mode(path: Path) -> None:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise KeyFileError(path, f"may be touched by others (mode {mode:04o}). Set it with: chmod 600 {path}")
+def _private_bytes(path: Path) -> bytes:
+    """Read the file, its mode judged on the very file that is read."""
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+        if mode & 0o077:
+            raise KeyFileError(path, f"may be touched by others (mode {mode:04o}). Set it with: chmod 600 {path}")
+        return file.read()
 
 
 def _create(path: Path, content: bytes) -> None:
@@ -201,26 +204,29 @@ def _create(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    staged = _staged(path, content)
     try:
-        staged.replace(path)
+        staged = _staged(path, content)
+        try:
+            staged.replace(path)
+        except OSError:
+            staged.unlink()
+            raise
+        _sync_directory(path.parent)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise KeyFileError(path, f"cannot be written ({error.strerror}).") from error
-    _sync_directory(path.parent)
 
 
 def _staged(path: Path, content: bytes) -> Path:
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        staged.unlink(missing_ok=True)
-        raise KeyFileError(path, f"cannot be written ({error.strerror}).") from error
+    except OSError:
+        staged.unlink()
+        raise
     return staged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -159,6 +160,28 @@ def test_a_damaged_file_is_named_and_its_content_is_not_shown(path: Path, damage
     assert caught.value.__cause__ is None
     assert content["derivation"] not in str(caught.value)
     assert path.exists(), "a damaged file is never replaced: it may still be mended"
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_key_file_that_cannot_be_written_whole_is_told_and_leaves_nothing_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    if full:
+        monkeypatch.setattr(os, "fsync", _no_space)
+    else:
+        monkeypatch.setattr(Path, "hardlink_to", _no_space)
+    with pytest.raises(KeyFileError, match=f"{path}.*No space left"):
+        FileKeyProvider.open(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_directory_in_its_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match=str(tmp_path)):
+        FileKeyProvider.open(tmp_path)
 
 
 def test_two_processes_that_start_at_once_end_with_one_key(path: Path) -> None:
