@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, func, select, tuple_, update
+from sqlalchemy import Connection, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from amparo_common import audit, outbox
 from amparo_common.audit import AuditEntry
 from amparo_common.db.tables import DEAD_LETTER, DeadLetter
+from amparo_common.db.types import UtcDateTime, Uuid
 from amparo_common.db.upsert import insert_if_new
 from amparo_common.events.types import RecordDeadLettered
 from amparo_common.log.port import NewRecord, Record
@@ -139,7 +140,8 @@ def waiting(session: Session, *, limit: int, after: tuple[datetime, UUID] | None
     """Return waiting dead letters, oldest first; `after` is time and id of the last one of the page before."""
     query = select(DeadLetter).where(DEAD_LETTER.c.state == WAITING)
     if after:
-        query = query.where(tuple_(DEAD_LETTER.c.at, DEAD_LETTER.c.id) > tuple_(*after))
+        last = tuple_(literal(after[0], UtcDateTime()), literal(after[1], Uuid()))
+        query = query.where(tuple_(DEAD_LETTER.c.at, DEAD_LETTER.c.id) > last)
     return session.execute(query.order_by(DEAD_LETTER.c.at, DEAD_LETTER.c.id).limit(limit)).scalars().all()
 
 

@@ -33,6 +33,7 @@ class SqliteDatabase:
 
     def __init__(self, *, engine: Engine, read_engine: Engine, writer: GroupCommitWriter, readers: int) -> None:
         self.engine = engine
+        self.path = Path(str(engine.url.database))
         self._read_engine, self._writer = read_engine, writer
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"{engine.url.database}-reader")
         self._doorbells: list[Callable[[], None]] = []
