@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import structlog
 from graphql import GraphQLError
 
+from amparo_common.errors import TransientError
+
 _log = structlog.get_logger()
-_MASKED: Final = "Something went wrong on our side."
 
 
 class PublicError(GraphQLError):
@@ -42,7 +42,15 @@ class InvalidError(PublicError):
 
 def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError]:
     """Return `errors` as the caller may read them: what was not foreseen keeps its path only and is logged by type."""
-    return [error if _is_public(error) else _masked(error, trace_id=trace_id) for error in errors]
+    return [_shown(error, trace_id=trace_id) for error in errors]
+
+
+def _shown(error: GraphQLError, *, trace_id: str) -> GraphQLError:
+    if _is_public(error):
+        return error
+    if error.path is None and isinstance(error.original_error, RecursionError):
+        return LimitExceededError("The document is nested too deeply.")
+    return _masked(error, trace_id=trace_id)
 
 
 def _is_public(error: GraphQLError) -> bool:
@@ -55,5 +63,8 @@ def _is_public(error: GraphQLError) -> bool:
 
 def _masked(error: GraphQLError, *, trace_id: str) -> GraphQLError:
     _log.error("a field could not be answered", error=error.original_error or error, trace_id=trace_id)
-    extensions = {"code": "INTERNAL", "traceId": trace_id}
-    return GraphQLError(_MASKED, nodes=error.nodes, path=error.path, extensions=extensions)
+    if isinstance(error.original_error, TransientError):
+        words, code = "This is not possible at the moment; try again.", "UNAVAILABLE"
+    else:
+        words, code = "Something went wrong on our side.", "INTERNAL"
+    return GraphQLError(words, nodes=error.nodes, path=error.path, extensions={"code": code, "traceId": trace_id})

@@ -7,7 +7,7 @@ exponential work, and they give no code. Here each fragment is measured once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graphql import (
@@ -32,6 +32,7 @@ from amparo_gateway.schema.paging import LARGEST_PAGE
 
 #: Depth 12 and 1 000 nodes are always allowed, so the limits stand above them.
 MOST_DEPTH: Final = 15
+MOST_NESTING: Final = 40
 MOST_ALIASES: Final = 60
 MOST_NODES: Final = 2_000
 MOST_FIELDS: Final = 40_000
@@ -43,9 +44,14 @@ _INTROSPECTION: Final = frozenset({"__schema", "__type"})
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a selection asks for at most. `nodes` are entries of pages, `fields` all values that may be answered."""
+    """What a selection asks for at most.
+
+    `depth` counts fields inside fields, `nesting` fragments too; `nodes` are entries of pages, `fields` all values that
+    may be answered.
+    """
 
     depth: int = 0
+    nesting: int = 0
     aliases: int = 0
     nodes: int = 0
     fields: int = 0
@@ -54,6 +60,7 @@ class Cost:
     def beside(self, other: Cost) -> Cost:
         return Cost(
             depth=max(self.depth, other.depth),
+            nesting=max(self.nesting, other.nesting),
             aliases=self.aliases + other.aliases,
             nodes=self.nodes + other.nodes,
             fields=self.fields + other.fields,
@@ -64,6 +71,7 @@ class Cost:
         """Return the cost of a field with this selection that is answered `times`, as a page of `page` nodes."""
         return Cost(
             depth=self.depth + 1,
+            nesting=self.nesting + 1,
             aliases=self.aliases + alias,
             nodes=page + times * self.nodes,
             fields=1 + times * self.fields,
@@ -74,6 +82,7 @@ class Cost:
         """Say in words what is too much; None when nothing is."""
         limits = (
             (self.depth, MOST_DEPTH, "levels deep"),
+            (self.nesting, MOST_NESTING, "levels deep, fragments counted"),
             (self.aliases, MOST_ALIASES, "aliases"),
             (self.nodes, MOST_NODES, "nodes"),
             (self.fields, MOST_FIELDS, "fields"),
@@ -124,8 +133,8 @@ class _Measure:
         if isinstance(selection, InlineFragmentNode):
             condition = selection.type_condition
             inner = self._schema.get_type(condition.name.value) if condition else parent
-            return self._selected(selection.selection_set, inner)
-        return self._spread(selection) if isinstance(selection, FragmentSpreadNode) else Cost()
+            return _inside(self._selected(selection.selection_set, inner))
+        return _inside(self._spread(selection)) if isinstance(selection, FragmentSpreadNode) else Cost()
 
     def _spread(self, spread: FragmentSpreadNode) -> Cost:
         name = spread.name.value
@@ -141,6 +150,8 @@ class _Measure:
         known = isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
         field = parent.fields.get(name) if known else None
         inner = self._selected(node.selection_set, get_named_type(field.type) if field else None)
+        if name in _INTROSPECTION:
+            inner = replace(inner, depth=0)  # graphql-core bounds it, and every tool's own query is deep
         page = self._page(node.arguments)
         return inner.under(
             times=page or _repeats(field, name),
@@ -162,6 +173,10 @@ class _Measure:
                 size = self._variables.get(name, self._defaults.get(name))
                 return max(size, 0) if isinstance(size, int) else LARGEST_PAGE
         return 0
+
+
+def _inside(cost: Cost) -> Cost:
+    return replace(cost, nesting=cost.nesting + 1)
 
 
 def _repeats(field: Any, name: str) -> int:
