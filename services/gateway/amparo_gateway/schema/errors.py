@@ -42,15 +42,7 @@ class InvalidError(PublicError):
 
 def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError]:
     """Return `errors` as the caller may read them: what was not foreseen keeps its path only and is logged by type."""
-    return [_shown(error, trace_id=trace_id) for error in errors]
-
-
-def _shown(error: GraphQLError, *, trace_id: str) -> GraphQLError:
-    if _is_public(error):
-        return error
-    if error.path is None and isinstance(error.original_error, RecursionError):
-        return LimitExceededError("The document is nested too deeply.")
-    return _masked(error, trace_id=trace_id)
+    return [error if _is_public(error) else _masked(error, trace_id=trace_id) for error in errors]
 
 
 def _is_public(error: GraphQLError) -> bool:

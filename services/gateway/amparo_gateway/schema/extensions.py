@@ -13,19 +13,20 @@ from amparo_gateway.schema.context import Context
 from amparo_gateway.schema.errors import ForbiddenError, LimitExceededError
 from amparo_gateway.schema.limits import MOST_TOKENS, cost_of
 
-_TOO_MANY_TOKENS: Final = f"more than {MOST_TOKENS} tokens"
+#: How graphql-core ends the message of a document with too many tokens, or nested too deeply to be parsed.
+_ABORTED: Final = "Parsing aborted."
 _DOCUMENTS_KEPT: Final = 256
 
 
 class CodedParserCache(ParserCache):
-    """The parser with its cache; a document of too many tokens gets the code of the other limits."""
+    """The parser with its cache; what is too much to be parsed gets the code of the other limits."""
 
     def on_parse(self) -> Iterator[None]:
         try:
             yield from super().on_parse()
         except GraphQLSyntaxError as error:
-            if _TOO_MANY_TOKENS in error.message:
-                raise LimitExceededError(f"The document has more than {MOST_TOKENS} tokens.") from error
+            if error.message.endswith(_ABORTED):
+                raise LimitExceededError("The document is too long or nested too deeply.") from error
             raise
 
 
