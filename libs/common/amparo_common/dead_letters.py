@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import Connection, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from amparo_common import audit, outbox
+from amparo_common import audit, inbox, outbox
 from amparo_common.audit import AuditEntry
 from amparo_common.db.tables import DEAD_LETTER, DeadLetter
 from amparo_common.db.types import UtcDateTime, Uuid
@@ -76,13 +76,16 @@ class LimitWatch:
 
 
 def put(connection: Connection, record: Record, *, service: str, group: str, reason: str, now: datetime) -> bool:
-    """Keep `record` and tell the dlq stream of it; False when this attempt stands already.
+    """Keep `record`, mark its event as seen by `group` and tell the dlq stream; False when the group saw it before.
 
-    `reason` is a slug and an exception's type, never its text. No inbox row is written for the event: a replay brings
-    the same event id again, and only the group that failed may take it.
+    `reason` is a slug and an exception's type, never its text. The inbox row (of consumer `group`, as handlers write
+    it) keeps the event from being applied after all when its batch is read again; a replay takes the row away.
     """
-    attempt = attempt_of(record)
-    letter_id = uuid5(_NAMES, f"{group}/{_identity(record)}/{attempt}")
+    attempt, event_id = attempt_of(record), event_id_of(record)
+    if event_id is not None and not inbox.mark(connection, event_id, consumer=group, record=record):
+        return False
+    identity = event_id or f"{record.topic}/{record.partition}/{record.offset}"
+    letter_id = uuid5(_NAMES, f"{group}/{identity}/{attempt}")
     row = {
         "id": letter_id,
         "consumer": group,
@@ -112,12 +115,12 @@ def attempt_of(record: Record) -> int:
     return int(text) if text.isdigit() and len(text) <= 6 else 1  # noqa: PLR2004 - a stranger may have written it
 
 
-def _identity(record: Record) -> str:
-    """Name the event, so that a repeat at another offset is the same; a record without a readable id is its place."""
+def event_id_of(record: Record | NewRecord) -> UUID | None:
+    """Return the id of the event in a record; None when it has none that can be read."""
     try:
-        return str(UUID(dict(record.headers)["ce_id"].decode()))
+        return UUID(dict(record.headers)["ce_id"].decode())
     except (KeyError, ValueError):
-        return f"{record.topic}/{record.partition}/{record.offset}"
+        return None
 
 
 def _event(record: Record, *, service: str, group: str, reason: str, attempt: int, at: datetime) -> RecordDeadLettered:
@@ -160,12 +163,17 @@ def depth(session: Session) -> int:
 def replay(
     connection: Connection, ids: Sequence[UUID], *, actor: str, role: str, service: str, now: datetime
 ) -> list[UUID]:
-    """Publish waiting dead letters again as they came, one attempt higher; audited. Returns those that did wait."""
+    """Publish waiting dead letters again as they came, one attempt higher; audited. Returns those that did wait.
+
+    Only the group that failed takes them: the others have the event id in their inbox.
+    """
     letters = _settle(connection, ids, state=REPLAYED)
     for letter in letters:
         record = NewRecord(topic=letter["topic"], key=letter["key"], value=letter["value"], headers=_again(letter))
-        urgent = letter["topic"].endswith(".urgent")
-        outbox.put_again(connection, record, event_id=letter["id"], urgent=urgent, now=now)
+        event_id, urgent = event_id_of(record), letter["topic"].endswith(".urgent")
+        if event_id is not None:
+            inbox.forget(connection, event_id, consumer=letter["consumer"])
+        outbox.put_again(connection, record, event_id=event_id or letter["id"], urgent=urgent, now=now)
     _audit(connection, letters, action="dead_letter.replay", actor=actor, role=role, service=service, now=now)
     return [letter["id"] for letter in letters]
 

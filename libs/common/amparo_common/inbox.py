@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, delete, or_, select
 from amparo_common.db.tables import INBOX
 from amparo_common.db.upsert import insert_if_new
 from amparo_common.events.codec import Received
-from amparo_common.log.port import TopicPartition
+from amparo_common.log.port import Record, TopicPartition
 
 
 def fresh(connection: Connection, *, consumer: str, deliveries: Sequence[Received]) -> list[Received]:
@@ -22,7 +22,7 @@ def fresh(connection: Connection, *, consumer: str, deliveries: Sequence[Receive
     first: dict[UUID, Received] = {}
     for delivery in deliveries:
         first.setdefault(delivery.envelope.id, delivery)
-    rows = [_row(consumer, event_id, delivery) for event_id, delivery in first.items()]
+    rows = [_row(consumer, event_id, delivery.record) for event_id, delivery in first.items()]
     if not rows:
         return []
     statement = insert_if_new(connection, INBOX, unique=("consumer", "event_id")).returning(INBOX.c.event_id)
@@ -30,8 +30,18 @@ def fresh(connection: Connection, *, consumer: str, deliveries: Sequence[Receive
     return [delivery for event_id, delivery in first.items() if event_id in new]
 
 
-def _row(consumer: str, event_id: UUID, delivery: Received) -> dict[str, object]:
-    record = delivery.record
+def mark(connection: Connection, event_id: UUID, *, consumer: str, record: Record) -> bool:
+    """Mark one event as seen by `consumer`; False when it was already."""
+    statement = insert_if_new(connection, INBOX, unique=("consumer", "event_id")).returning(INBOX.c.event_id)
+    return connection.execute(statement, [_row(consumer, event_id, record)]).first() is not None
+
+
+def forget(connection: Connection, event_id: UUID, *, consumer: str) -> None:
+    """Let `consumer` take an event once more, for a replay."""
+    connection.execute(delete(INBOX).where(INBOX.c.consumer == consumer, INBOX.c.event_id == event_id))
+
+
+def _row(consumer: str, event_id: UUID, record: Record) -> dict[str, object]:
     return {
         "consumer": consumer,
         "event_id": event_id,

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
-from amparo_common import audit, dead_letters, outbox
+from amparo_common import audit, dead_letters, inbox, outbox
 from amparo_common.clock import SetClock
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.events.types import RecordDeadLettered
@@ -102,6 +104,36 @@ async def test_a_replayed_record_that_fails_again_is_a_dead_letter_again(
     assert await put(database, clock, record(offset=9, attempt=b"2")) is True
     (second,) = await waiting(database)
     assert (second.attempt, second.id != first.id) == (2, True)
+
+
+async def test_an_event_that_was_applied_before_is_no_dead_letter_when_it_comes_again(
+    database: SqliteDatabase, clock: SetClock
+) -> None:
+    await database.write(lambda connection: inbox.mark(connection, UUID(ID), consumer="triage", record=record()))
+
+    assert await put(database, clock, record(offset=9)) is False
+    assert await waiting(database) == []
+
+
+async def test_a_replay_lets_the_failed_group_take_the_event_and_no_other(
+    database: SqliteDatabase, clock: SetClock
+) -> None:
+    def seen(connection: inbox.Connection, consumer: str) -> bool:
+        return not inbox.mark(connection, UUID(ID), consumer=consumer, record=record())
+
+    await database.write(lambda connection: seen(connection, "gateway"))
+    await put(database, clock, record())
+    (letter,) = await waiting(database)
+    assert await database.write(lambda connection: seen(connection, "triage"))
+
+    await database.write(
+        lambda connection: dead_letters.replay(
+            connection, [letter.id], actor="a", role="ADMIN", service="triage", now=clock.now()
+        )
+    )
+
+    assert not await database.write(lambda connection: seen(connection, "triage"))
+    assert await database.write(lambda connection: seen(connection, "gateway"))
 
 
 async def test_what_is_settled_is_neither_replayed_nor_discarded_again(
