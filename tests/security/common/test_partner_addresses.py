@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 
 HOSTILE = [
     # not https
+    "http://partner.example.org:443/", "http://partner.example.org:8443/", "http://8.8.8.8:443/",
     "http://partner.example.org/", "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1:1/",
     "file:///etc/passwd", "gopher://partner.example.org/", "ftp://partner.example.org/", "dict://127.0.0.1:11211/stat",
     "javascript:alert(1)", "data:text/plain,a", "ldap://partner.example.org/", "jar:https://partner.example.org/!/",
@@ -60,7 +61,7 @@ HOSTILE = [
     "https://partner.example.org:22/", "https://partner.example.org:80/", "https://partner.example.org:0/",
     "https://partner.example.org:65536/", "https://partner.example.org:8083/", "https://partner.example.org:-1/",
     "https://partner.example.org:443x/", "https://partner.example.org:\u0664\u0664\u0663/", "https://partner.example.org:/x:y@z",
-    "https://partner.example.org/" + "a" * 2050,
+    "https://partner.example.org/" + "a" * 2050, "https://partner.example.org/hook#part", "https://partner.example.org/#",
 ]  # fmt: skip
 
 GOOD = [
@@ -92,6 +93,22 @@ async def test_a_hostile_address_is_refused_before_any_question_or_connection(
     assert reason == caught.value.reason
     assert len(url) < 9 or url not in str(caught.value), "the reason does not repeat the address"
     assert (dns.asked, connections) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://user:word@partner.example.org/", "user name"),
+        ("http://partner.example.org/", "not https"),
+        ("https://partner.example.org:22/", "port"),
+        ("https://127.1/", "unusual notation"),
+        ("https://10.0.0.8/", "public internet"),
+        ("https://intake/", "local network"),
+        ("https://ex\u00e4mple.org/", "punycode"),
+    ],
+)
+def test_the_reason_helps_the_administrator_who_typed_it(url: str, words: str) -> None:
+    assert words in (AddressJudge().judge(url) or "")
 
 
 def test_there_are_enough_hostile_addresses_and_none_twice() -> None:
