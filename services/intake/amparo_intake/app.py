@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
 from amparo_common.clock import SystemClock
 from amparo_common.consumer import BatchConsumer
@@ -61,6 +62,8 @@ async def compose(settings: IntakeSettings, *, log: EventLog) -> AsyncIterator[S
             clients=settings.oidc_clients,
             telemetry=telemetry,
         )
+        signer = CheckpointSigner(secrets.provider.derive("intake.audit"))
+        checkpointer = Checkpointer(service=SERVICE, database=database, signer=signer, clock=clock)
         upkeep = Upkeep(intake, database=database)
         _watch(telemetry, consumer=consumer, relay=relay)
         app = create_app(intake, verifier=verifier, telemetry=telemetry, readiness=_readiness(upkeep, consumer))
@@ -68,7 +71,7 @@ async def compose(settings: IntakeSettings, *, log: EventLog) -> AsyncIterator[S
             name=SERVICE,
             port=settings.own_port,
             app=app,
-            tasks=(consumer.run, relay.run, verifier.run, upkeep.run),
+            tasks=(consumer.run, checkpointer.run, relay.run, verifier.run, upkeep.run),
             stopping=(StopStep(name="gathering", run=intake.close), StopStep(name="relay", run=relay.drain)),
             telemetry=telemetry,
         )
