@@ -14,6 +14,8 @@ import idna
 import phonenumbers
 
 _INDEX_BYTES: Final = 16
+#: A number of nothing but national prefixes gets shorter each time it is read, until it is a form or none.
+_MOST_READINGS: Final = 16
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ftp": 21}
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 #: RFC 3986 sub-delims, ":" and "@", and the separators inside a path or query: kept as they stand.
@@ -164,8 +166,18 @@ def canonical_phone(text: str, *, region: str | None = None) -> str | None:
     written = text.strip()
     if region is None and written.startswith("00"):
         written = "+" + written[2:]
+    form = _e164(written, region=region)
+    for _ in range(_MOST_READINGS):
+        again = None if form is None else _e164(form, region=None)
+        if again == form:
+            return form
+        form = again
+    return None
+
+
+def _e164(text: str, *, region: str | None) -> str | None:
     try:
-        number = phonenumbers.parse(written, region)
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_possible_number(number):
