@@ -44,7 +44,7 @@ class Writer:
     ) -> None:
         self._connection, self._witness, self._clock, self._committed = connection, witness, clock, committed
         self._ends = ends
-        self._unsure = False
+        self._unsure = self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -54,12 +54,15 @@ class Writer:
         self, *, records: Sequence[Prepared] = (), group: str = "", positions: Positions | None = None
     ) -> None:
         """Write and return once it is synced. Raises TransientError when nothing, or an unknown part, was written."""
+        if self._stopping:
+            raise RuntimeError("the event log is closed")
         unit = Unit(self._loop.create_future(), records, group, positions or {})
         self._queue.put(unit)
         await unit.future
 
     async def stop(self) -> None:
         """Finish what was brought, move the write-ahead log into the file and close it."""
+        self._stopping = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -106,6 +109,9 @@ def _library() -> ctypes.CDLL:
     library.rd_kafka_mock_cluster_bootstraps.argtypes = [pointer]
     library.rd_kafka_mock_cluster_destroy.argtypes = [pointer]
     library.rd_kafka_mock_topic_create.argtypes = [pointer, text, number, number]
+    library.rd_kafka_mock_push_request_errors_array.restype = None
+    library.rd_kafka_mock_group_initial_rebalance_delay_ms.restype = None
+    library.rd_kafka_mock_group_initial_rebalance_delay_ms.argtypes = [pointer, ctypes.c_int32]
     library.rd_kafka_mock_broker_set_down.argtypes = [pointer, ctypes.c_int32]
     library.rd_kafka_mock_broker_set_up.argtypes = [pointer, ctypes.c_int32]
     library.rd_kafka_mock_broker_set_rtt.argtypes = [pointer, ctypes.c_int32, number]
@@ -122,39 +128,49 @@ class _Host:
         self._client = self._library.rd_kafka_new(0, self._library.rd_kafka_conf_new(), message, len(message))
         if not self._client:
             raise RuntimeError(message.value.decode())
-        self._clusters: list[int] = []
+        self._clusters: list[tuple[int, str]] = []
 
     def new(self) -> dict[str, Any]:
-        cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
+        pointer = self._library.rd_kafka_mock_cluster_new(self._client, 1)
+        bootstrap = self._library.rd_kafka_mock_cluster_bootstraps(pointer).decode()
+        self._clusters.append((pointer, bootstrap))
+        number = len(self._clusters) - 1
         for topic, count in TOPICS.items():
-            self._checked(self._library.rd_kafka_mock_topic_create(cluster, topic.encode(), count, 1))
-        self._clusters.append(cluster)
-        bootstrap = self._library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
-        return {"cluster": len(self._clusters) - 1, "bootstrap": bootstrap}
+            self._call("rd_kafka_mock_topic_create", number, topic.encode(), count, 1)
+        # Else a group waits three seconds for more members, which cannot come here.
+        self._call("rd_kafka_mock_group_initial_rebalance_delay_ms", number, 0)
+        return {"cluster": number, "bootstrap": bootstrap}
 
     def down(self, *, cluster: int) -> dict[str, Any]:
-        return self._checked(self._library.rd_kafka_mock_broker_set_down(self._clusters[cluster], _BROKER))
+        return self._call("rd_kafka_mock_broker_set_down", cluster, _BROKER)
 
     def up(self, *, cluster: int) -> dict[str, Any]:
-        return self._checked(self._library.rd_kafka_mock_broker_set_up(self._clusters[cluster], _BROKER))
+        return self._call("rd_kafka_mock_broker_set_up", cluster, _BROKER)
 
     def delay(self, *, cluster: int, milliseconds: int) -> dict[str, Any]:
-        chosen = self._clusters[cluster]
-        return self._checked(self._library.rd_kafka_mock_broker_set_rtt(chosen, _BROKER, milliseconds))
+        return self._call("rd_kafka_mock_broker_set_rtt", cluster, _BROKER, milliseconds)
 
     def fail(self, *, cluster: int, api_key: int, errors: list[int]) -> dict[str, Any]:
         codes = (ctypes.c_int * len(errors))(*errors)
-        self._library.rd_kafka_mock_push_request_errors_array(self._clusters[cluster], api_key, len(errors), codes)
-        return {}
+        return self._call("rd_kafka_mock_push_request_errors_array", cluster, api_key, len(errors), codes)
 
     def destroy(self, *, cluster: int) -> dict[str, Any]:
-        self._library.rd_kafka_mock_cluster_destroy(self._clusters[cluster])
+        self._library.rd_kafka_mock_cluster_destroy(self._clusters[cluster][0])
         return {}
 
-    @staticmethod
-    def _checked(code: int) -> dict[str, Any]:
-        if code:
-            raise RuntimeError(f"librdkafka answered {code}")
+    def _call(self, name: str, cluster: int, *arguments: Any) -> dict[str, Any]:
+        """Have a cluster's thread run a function: it looks for work once a second, or when somebody connects."""
+        pointer, bootstrap = self._clusters[cluster]
+        answers: list[int | None] = []
+        calling = threading.Thread(target=lambda: answers.append(getattr(self._library, name)(pointer, *arguments)))
+        calling.start()
+        while calling.is_alive():
+            with suppress(OSError):
+                host, _, port = bootstrap.partition(":")
+                socket.create_connection((host, int(port)), timeout=1).close()
+            calling.join(0.01)
+        if not answers or answers[0]:
+            raise RuntimeError(f"{name} answered {answers}")
         return {}
 
 
