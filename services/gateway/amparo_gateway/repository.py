@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, true
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -73,10 +73,17 @@ class ReferralWish:
 
 # ---------------------------------------------------------------- incidents
 
-#: Order of a list of incidents: the column of the place, and whether it is read backwards.
-QUEUE: Final = (col(IncidentRow.queue_place), False)
-NEWEST: Final = (col(IncidentRow.receipt_place), True)
-OLDEST: Final = (col(IncidentRow.receipt_place), False)
+
+class Order(NamedTuple):
+    """Order of a list of incidents: the column of the place, and whether it is read backwards."""
+
+    place: Literal["queue_place", "receipt_place"]
+    backwards: bool
+
+
+QUEUE: Final = Order("queue_place", backwards=False)
+NEWEST: Final = Order("receipt_place", backwards=True)
+OLDEST: Final = Order("receipt_place", backwards=False)
 
 
 def incidents(
@@ -84,17 +91,24 @@ def incidents(
     *,
     scope: Scope,
     wish: IncidentWish,
-    order: tuple[Any, bool],
+    order: Order,
     after: bytes | None,
     limit: int,
     now: datetime,
 ) -> list[Found]:
     """Return up to `limit` incidents that `scope` shows and `wish` asks for, behind the place `after`."""
-    place, backwards = order
-    query = select(place, col(IncidentRow.state)).where(_visible(scope), *_wished(wish, now=now))
+    source = IncidentOwnerRow if isinstance(scope, OwnedBy) else IncidentRow
+    place = col(getattr(source, order.place))
+    query = select(place, col(IncidentRow.state)).where(*_wished(wish, now=now))
+    if isinstance(scope, OwnedBy):
+        # Walked along the owner's own index; `_visible` would look up and sort all that the owner ever reported.
+        query = query.join(IncidentRow, col(IncidentRow.id) == col(IncidentOwnerRow.incident_id))
+        query = query.where(col(IncidentOwnerRow.owner) == scope.owner)
+    else:
+        query = query.where(_visible(scope))
     if after is not None:
-        query = query.where(place < after if backwards else place > after)
-    query = query.order_by(place.desc() if backwards else place).limit(limit)
+        query = query.where(place < after if order.backwards else place > after)
+    query = query.order_by(place.desc() if order.backwards else place).limit(limit)
     return _found(session, query)
 
 
@@ -141,8 +155,8 @@ def _visible(scope: Scope) -> ColumnElement[bool]:
         case InCountries(codes):
             return col(IncidentRow.country).in_(codes)
         case OwnedBy(owner):
-            owned = select(col(IncidentOwnerRow.incident_id)).where(col(IncidentOwnerRow.owner) == owner)
-            return col(IncidentRow.id).in_(owned)
+            row = IncidentOwnerRow
+            return exists().where(col(row.owner) == owner, col(row.incident_id) == col(IncidentRow.id))
         case _:
             return false()
 

@@ -30,7 +30,9 @@ class IncidentRow(ProjectionTable, table=True):
     __table_args__ = (
         Index("incident_queue", "queue_place", unique=True),
         Index("incident_waiting", "in_queue", "queue_place"),
+        Index("incident_country_queue", "country", "in_queue", "queue_place"),
         Index("incident_country", "country", "queue_place"),
+        Index("incident_country_receipt", "country", "receipt_place"),
         Index("incident_receipt", "receipt_place", unique=True),
         Index("incident_reference", "reference"),
     )
@@ -58,12 +60,20 @@ class IncidentRow(ProjectionTable, table=True):
 
 
 class IncidentOwnerRow(ProjectionTable, table=True):
-    """Who owns sight of an incident. Owners are only ever added: a report never leaves its incident."""
+    """Who owns sight of an incident, with its places, so that a list of one's own is read from an index too."""
 
     __tablename__: ClassVar[str] = "incident_owner"
+    __table_args__ = (
+        Index("incident_owner_queue", "owner", "queue_place"),
+        Index("incident_owner_receipt", "owner", "receipt_place"),
+    )
 
     owner: str = Field(primary_key=True, sa_type=Text)
     incident_id: UUID = Field(primary_key=True, sa_type=Uuid)
+    #: The newest version that names the owner.
+    version: int
+    queue_place: bytes = Field(sa_type=LargeBinary)
+    receipt_place: bytes = Field(sa_type=LargeBinary)
 
 
 class IncidentHistoryRow(ProjectionTable, table=True):

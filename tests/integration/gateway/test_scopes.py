@@ -198,9 +198,9 @@ async def test_an_unseen_incident_answers_as_one_that_does_not_exist(gateway, in
 
 
 async def test_an_incident_with_several_owners_is_seen_by_each(gateway, invented, caller):
-    incident = invented.incident(owners=("agent:sub-a",))
-    await gateway.learn(incident)
-    await gateway.learn(invented.joined(incident.incident_id, domain.UUID(int=77), version=2, owner="agent:sub-b"))
+    key = domain.UUID(int=77)
+    await gateway.learn(invented.incident(key, owners=("agent:sub-a",)))
+    await gateway.learn(invented.incident(key, version=2, owners=("agent:sub-a", "agent:sub-b")))
     document = "{ incidents(first: 5) { edges { node { reference } } } }"
     for subject, seen in (("sub-a", 1), ("sub-b", 1), ("sub-c", 0)):
         data = await gateway.data(caller(Role.AGENT, subject=subject), document)

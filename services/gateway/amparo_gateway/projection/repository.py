@@ -19,16 +19,17 @@ _THE_ROW: Final = 1
 def apply(connection: Connection, batch: Batch) -> None:
     """Store what `batch` knows better. Any order, any number of times: the tables end with the same bytes."""
     _keep_newest(connection, _TABLES["incident"], batch.incidents.values())
+    _keep_newest(connection, _TABLES["incident_owner"], batch.owners.values())
     _keep_newest(connection, _TABLES["referral"], batch.referrals.values())
     _keep_newest(connection, _TABLES["report"], batch.reports.values(), newer="incident_version")
-    _keep_all(connection, _TABLES["incident_owner"], batch.owners.values())
     _keep_all(connection, _TABLES["incident_history"], batch.history.values())
     _keep_all(connection, _TABLES["audited"], batch.audited.values())
 
 
 def _keep_newest(connection: Connection, table: Table, rows: Iterable[Row], *, newer: str = "version") -> None:
     if ordered := _in_key_order(table, rows):
-        connection.execute(upsert(connection, table, unique=["id"], newer=newer), ordered)
+        keys = [column.name for column in table.primary_key]
+        connection.execute(upsert(connection, table, unique=keys, newer=newer), ordered)
 
 
 def _keep_all(connection: Connection, table: Table, rows: Iterable[Row]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from amparo_common.events.codec import Received
@@ -12,6 +12,7 @@ from amparo_common.events.types import AuditRecorded, IncidentTriaged, ReferralC
 from amparo_gateway import domain
 
 Row = Mapping[str, Any]
+Key = TypeVar("Key")
 
 
 @dataclass(slots=True)
@@ -28,13 +29,14 @@ class Batch:
     def incident(self, event: IncidentTriaged, *, state: bytes) -> None:
         key = event.incident_id, event.version
         self.history.setdefault(key, {"incident_id": key[0], "version": key[1], "state": state})
-        _keep_newest(self.incidents, event.incident_id, _incident(event, state=state))
-        self._owned(event.incident_id, owners=event.owners)
+        row = _incident(event, state=state)
+        _keep_newest(self.incidents, event.incident_id, row)
+        for owner in event.owners:
+            _keep_newest(self.owners, (owner, event.incident_id), _owned(row, owner=owner))
 
     def joined(self, event: ReportJoined) -> None:
         row = {"id": event.report_id, "incident_id": event.incident_id, "incident_version": event.incident_version}
         _keep_newest(self.reports, event.report_id, row, version="incident_version")
-        self._owned(event.incident_id, owners=(event.owner,) if event.owner else ())
 
     def referral(self, event: ReferralChanged, *, state: bytes) -> None:
         _keep_newest(self.referrals, event.referral_id, _referral(event, state=state))
@@ -42,10 +44,6 @@ class Batch:
     def audit(self, event: AuditRecorded) -> None:
         key = event.service, event.sequence
         self.audited.setdefault(key, {name: getattr(event, name) for name in event.__struct_fields__})
-
-    def _owned(self, incident_id: UUID, *, owners: Sequence[str]) -> None:
-        for owner in owners:
-            self.owners[owner, incident_id] = {"owner": owner, "incident_id": incident_id}
 
 
 def batch_of(deliveries: Iterable[Received]) -> Batch:
@@ -66,7 +64,7 @@ def batch_of(deliveries: Iterable[Received]) -> Batch:
     return batch
 
 
-def _keep_newest(rows: dict[UUID, Row], key: UUID, row: Row, *, version: str = "version") -> None:
+def _keep_newest(rows: dict[Key, Row], key: Key, row: Row, *, version: str = "version") -> None:
     kept = rows.get(key)
     if kept is None or row[version] > kept[version]:
         rows[key] = row
@@ -92,6 +90,11 @@ def _incident(event: IncidentTriaged, *, state: bytes) -> Row:
         "awaiting_signature": event.awaiting_signature,
         "state": state,
     }
+
+
+def _owned(incident: Row, *, owner: str) -> Row:
+    copied = {name: incident[name] for name in ("version", "queue_place", "receipt_place")}
+    return {"owner": owner, "incident_id": incident["id"], **copied}
 
 
 def _referral(event: ReferralChanged, *, state: bytes) -> Row:

@@ -58,14 +58,21 @@ def _create_incidents() -> None:
     )
     op.create_index("incident_queue", "incident", ["queue_place"], unique=True)
     op.create_index("incident_waiting", "incident", ["in_queue", "queue_place"])
+    op.create_index("incident_country_queue", "incident", ["country", "in_queue", "queue_place"])
     op.create_index("incident_country", "incident", ["country", "queue_place"])
+    op.create_index("incident_country_receipt", "incident", ["country", "receipt_place"])
     op.create_index("incident_receipt", "incident", ["receipt_place"], unique=True)
     op.create_index("incident_reference", "incident", ["reference"])
     op.create_table(
         "incident_owner",
         sa.Column("owner", sa.Text(), primary_key=True),
         sa.Column("incident_id", Uuid(), primary_key=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("queue_place", LargeBinary(), nullable=False),
+        sa.Column("receipt_place", LargeBinary(), nullable=False),
     )
+    op.create_index("incident_owner_queue", "incident_owner", ["owner", "queue_place"])
+    op.create_index("incident_owner_receipt", "incident_owner", ["owner", "receipt_place"])
     op.create_table(
         "incident_history",
         sa.Column("incident_id", Uuid(), primary_key=True),
