@@ -1,0 +1,1 @@
+"""Ways to reach a partner, each behind the port of `adapters/port.py`."""

@@ -1,0 +1,28 @@
+"""How long a partner may be silent (domain reference 3.5), and what happens then."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from amparo_common.vocabulary.codes import Level
+
+#: Moments, after the referral was let go, at which silence is escalated. Each opens the next fallback; the second of a
+#: P1 calls a supervisor too. A P4 has no target.
+ESCALATIONS: Final[dict[Level, tuple[timedelta, ...]]] = {
+    Level.P1: (timedelta(minutes=30), timedelta(minutes=60)),
+    Level.P2: (timedelta(minutes=480),),
+    Level.P3: (timedelta(minutes=2_880),),
+    Level.P4: (),
+}
+
+
+def due_at(level: Level, *, since: datetime) -> datetime | None:
+    """Return when a partner's silence is escalated first; None for a level without a target."""
+    return escalation_at(level, since=since, done=0)
+
+
+def escalation_at(level: Level, *, since: datetime, done: int) -> datetime | None:
+    """Return the moment of the next escalation after `done` of them; None when there is no further one."""
+    steps = ESCALATIONS[level]
+    return since + steps[done] if done < len(steps) else None

@@ -1,0 +1,1 @@
+"""Every query of referral, by what it asks about."""
