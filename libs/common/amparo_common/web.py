@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -298,7 +300,7 @@ class _BodyGate:
         headers = Headers(scope=scope)
         if status := self._refused(scope, headers):
             slug, title = _TITLES[status]
-            await problem_response(Problem(status, slug, title))(scope, receive, send)
+            await problem_response(Problem(status, slug, title))(scope, receive, _lingering(receive, send))
             return
         await self._app(scope, self._counting(receive), send)
 
@@ -331,6 +333,36 @@ class _BodyGate:
         return counted
 
 
+def _lingering(receive: Receive, send: Send) -> Send:
+    """Send the whole answer, then throw away what the client is still sending, and only then end.
+
+    A connection that is closed while bytes arrive is reset, and the reset can overtake the answer.
+    """
+
+    async def finish(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    return finish
+
+
+async def _discard(receive: Receive) -> None:
+    discarded = 0
+    while discarded < _LINGER_BYTES:
+        message = await receive()
+        discarded += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
+
+
+_LINGER_S: Final = 1.0
+_LINGER_BYTES: Final = 8 * 1024 * 1024
 _ONLY_JSON: Final = frozenset({JSON})
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from amparo_common.clock import Clock
 from amparo_common.errors import TransientError
+from amparo_common.http import ServiceClient, TransportError
 
 ALGORITHM: Final = "RS256"
 COOLDOWN: Final = timedelta(seconds=30)
@@ -25,6 +26,7 @@ _TIMEOUT_S: Final = 3.0
 _MOST_BYTES: Final = 256 * 1024
 _FEWEST_BITS: Final = 2048
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/[!-~]*")
 _log = structlog.get_logger()
 
 
@@ -43,7 +45,7 @@ class KeyCache:
         issuer: str,
         *,
         discovery_url: str,
-        http: httpx2.AsyncClient,
+        http: ServiceClient,
         clock: Clock,
         file: Path | None = None,
         fetched: Callable[[str], None] = lambda _: None,
@@ -106,7 +108,7 @@ class KeyCache:
                 self._jwks_uri = self._reached(await self._read(self._discovery_url))
             document = await self._read(self._jwks_uri)
             keys = usable_keys(document)
-        except (RubbishError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
+        except (RubbishError, TransportError, ValueError, RecursionError) as error:
             self._jwks_uri, self._failing = None, True
             self._fetched("failed")
             _log.warning("the issuer's keys could not be fetched; the old ones stay", error=error)
@@ -138,7 +140,7 @@ class KeyCache:
         if not isinstance(discovery, dict) or discovery.get("issuer") != self._issuer:
             raise RubbishError("the discovery document is of another issuer")
         uri = discovery.get("jwks_uri")
-        if not isinstance(uri, str) or not uri.startswith(("http://", "https://")):
+        if not isinstance(uri, str) or not _ADDRESS.fullmatch(uri):
             raise RubbishError("the discovery document has no jwks_uri")
         outside, inside = self._issuer.rstrip("/"), self._discovery_url.removesuffix(_DISCOVERY_PATH)
         return inside + uri.removeprefix(outside) if uri.startswith(outside + "/") else uri

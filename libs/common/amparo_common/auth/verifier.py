@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 from joserfc import jwt
 from joserfc.errors import JoseError
 
 from amparo_common.auth.key_cache import ALGORITHM, KeyCache
 from amparo_common.auth.principal import Principal
 from amparo_common.clock import Clock
+from amparo_common.http import ServiceClient
 from amparo_common.settings import CLIENTS
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Role
@@ -54,7 +54,7 @@ class Verifier:
         *,
         discovery_url: str,
         audience: str = "amparo",
-        http: httpx2.AsyncClient,
+        http: ServiceClient,
         clock: Clock,
         clients: Collection[str] = CLIENTS,
         keys_file: Path | None = None,
