@@ -272,7 +272,10 @@ class _Edge:
 
 def _route(scope: Scope) -> str:
     """Name the route by its template, so that the metric never holds what a client wrote into an address."""
-    return str(getattr(scope.get("route"), "path", "other"))
+    route, endpoint = scope.get("route"), scope.get("endpoint")
+    if route is None and endpoint is not None:  # a plain route of starlette tells its endpoint only
+        route = next((one for one in scope["app"].routes if getattr(one, "endpoint", None) == endpoint), None)
+    return str(getattr(route, "path", "other"))
 
 
 def _method(scope: Scope) -> str:
@@ -302,6 +305,8 @@ class _BodyGate:
             slug, title = _TITLES[status]
             await problem_response(Problem(status, slug, title))(scope, receive, _lingering(receive, send))
             return
+        if "transfer-encoding" in headers:
+            send = _lingering(receive, send, only_with=413)
         await self._app(scope, self._counting(receive), send)
 
     def _refused(self, scope: Scope, headers: Headers) -> int | None:
@@ -333,14 +338,19 @@ class _BodyGate:
         return counted
 
 
-def _lingering(receive: Receive, send: Send) -> Send:
+def _lingering(receive: Receive, send: Send, *, only_with: int | None = None) -> Send:
     """Send the whole answer, then throw away what the client is still sending, and only then end.
 
-    A connection that is closed while bytes arrive is reset, and the reset can overtake the answer.
+    A connection that is closed while bytes arrive is reset, and the reset can overtake the answer. With `only_with`
+    answers of other statuses end as they do.
     """
+    status = None
 
     async def finish(message: Message) -> None:
-        if message["type"] != "http.response.body" or message.get("more_body"):
+        nonlocal status
+        status = message.get("status", status)
+        body = message["type"] == "http.response.body"
+        if not body or message.get("more_body") or (only_with is not None and status != only_with):
             await send(message)
             return
         await send({**message, "more_body": True})
