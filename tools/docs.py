@@ -27,13 +27,12 @@ def permission_page() -> str:
 
 def event_page() -> str:
     """Write the event types and their topics, from the registry."""
-    types = "\n".join(
-        f"| `{name}` | {kind.STREAM} | {(kind.__doc__ or '').splitlines()[0]} |" for name, kind in codec.REGISTRY.items()
-    )
+    says = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in codec.REGISTRY.items()}
+    types = "\n".join(f"| `{name}` | {kind.STREAM} | {says[name]} |" for name, kind in codec.REGISTRY.items())
     topics = "\n".join(f"| `{topic}` | {partitions} |" for topic, partitions in TOPICS.items())
     return (
-        f"{NOTE}# Events\n\nCloudEvents 1.0, binary mode; shapes in [asyncapi.json](asyncapi.json). Change is additive: "
-        "readers let unknown members pass.\n\n"
+        f"{NOTE}# Events\n\nCloudEvents 1.0, binary mode; shapes in [asyncapi.json](asyncapi.json). "
+        "Change is additive: readers let unknown members pass.\n\n"
         f"| Type | Stream | What it says |\n|---|---|---|\n{types}\n\n| Topic | Partitions |\n|---|---|\n{topics}\n"
     )
 
@@ -46,9 +45,11 @@ def asyncapi_page() -> str:
 def metric_page() -> str:
     """Write every metric, from `amparo_common/telemetry.py`."""
     rows = "\n".join(
-        f"| `{name}` | {metric.kind} | {metric.unit} | {metric.description} |" for name, metric in telemetry.METRICS.items()
+        f"| `{name}` | {metric.kind} | {metric.unit} | {metric.description} |"
+        for name, metric in telemetry.METRICS.items()
     )
-    return f"{NOTE}# Metrics\n\nOn `/metrics` of every service, always.\n\n| Name | Kind | Unit | What |\n|---|---|---|---|\n{rows}\n"
+    head = "On `/metrics` of every service, always.\n\n| Name | Kind | Unit | What |\n|---|---|---|---|"
+    return f"{NOTE}# Metrics\n\n{head}\n{rows}\n"
 
 
 def fault_page() -> str:

@@ -49,10 +49,8 @@ async def compose(chosen: StandaloneSettings) -> AsyncIterator[Sequence[Service]
         yield services
 
 
-async def run(
-    chosen: StandaloneSettings, *, on_ready: Callable[[Mapping[str, int]], None], stop: asyncio.Event
-) -> None:
-    """Run the embedded platform until `stop` is set or a signal asks for it. `on_ready` is called once all answer."""
+async def run(chosen: StandaloneSettings, *, on_ready: Callable[[Mapping[str, int]], None]) -> None:
+    """Run the embedded platform until a signal asks it to stop; `on_ready` gets each port once all answer."""
     configure_logging(level=chosen.log_level, json=chosen.log_json)
     faults.load(chosen.faults, count=chosen.fault_counts)
     async with compose(chosen) as services:

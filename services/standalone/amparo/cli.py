@@ -168,7 +168,7 @@ def report(
     asyncio.run(_report(_settings(), body, user=None if user == "anonymous" else user))
 
 
-async def _report(settings: StandaloneSettings, body: dict[str, object], *, user: str | None) -> None:
+async def _report(settings: StandaloneSettings, body: Mapping[str, object], *, user: str | None) -> None:
     async with PlatformClient(settings) as client:
         receipt = await client.report(body, user=user)
     _console.print_json(json.dumps(receipt))

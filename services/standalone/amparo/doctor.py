@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,12 +91,10 @@ def _databases(settings: PlatformSettings) -> Iterator[Finding]:
 
 def _checked(file: Path) -> tuple[bool, str, str]:
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         said = type(error).__name__
-    finally:
-        connection.close()
     return said == "ok", str(said), "restore it from a backup; the log refills the gateway's projection"
 
 

@@ -48,7 +48,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- reports
 
 
-class ReportReceived(Event):
+class ReportReceived(Event, frozen=True, kw_only=True):
     """A report was stored. Aggregate: the report, version 1. Sealed under its own data key."""
 
     TYPE = "org.amparo.report.received.v1"
@@ -78,7 +78,7 @@ class ReportReceived(Event):
     identity: bytes | None
 
 
-class ReporterMessageReceived(Event):
+class ReporterMessageReceived(Event, frozen=True, kw_only=True):
     """A reporter wrote by case code. Sealed under the data key of the report."""
 
     TYPE = "org.amparo.report.message_received.v1"
@@ -92,7 +92,7 @@ class ReporterMessageReceived(Event):
     message: bytes
 
 
-class ReportsErased(Event):
+class ReportsErased(Event, frozen=True, kw_only=True):
     """The data keys of these reports were destroyed; every sealed copy of theirs is unreadable for good."""
 
     TYPE = "org.amparo.reports.erased.v1"
@@ -106,7 +106,7 @@ class ReportsErased(Event):
 # ---------------------------------------------------------------- incidents
 
 
-class RuleFired(Part):
+class RuleFired(Part, frozen=True, kw_only=True):
     """A rule of the policy pack that fired, with the factors that fired it and what it cites."""
 
     id: str
@@ -115,7 +115,7 @@ class RuleFired(Part):
     guidelines: tuple[str, ...]
 
 
-class FactorFinding(Part):
+class FactorFinding(Part, frozen=True, kw_only=True):
     """A factor, who found it, and whether a human confirmed (True) or rejected (False) it."""
 
     factor: Factor
@@ -125,7 +125,7 @@ class FactorFinding(Part):
     report_id: UUID | None = None
 
 
-class Decision(Part):
+class Decision(Part, frozen=True, kw_only=True):
     """How a level came about, enough to explain it months later with the pack of its day."""
 
     version: int
@@ -147,7 +147,7 @@ class Decision(Part):
     text_pending: bool = False
 
 
-class ProposedLowering(Part):
+class ProposedLowering(Part, frozen=True, kw_only=True):
     """A lowering from P1 that waits for a second person."""
 
     level: Level
@@ -156,7 +156,7 @@ class ProposedLowering(Part):
     at: datetime
 
 
-class ClockReading(Part):
+class ClockReading(Part, frozen=True, kw_only=True):
     """A service target that runs, was met, was missed or was stopped."""
 
     kind: ClockKind
@@ -166,7 +166,7 @@ class ClockReading(Part):
     completed_at: datetime | None = None
 
 
-class IncidentTriaged(Event):
+class IncidentTriaged(Event, frozen=True, kw_only=True):
     """The whole state of an incident after a change. Aggregate: the incident; its id is that of its first report."""
 
     TYPE = "org.amparo.incident.triaged.v1"
@@ -201,7 +201,7 @@ class IncidentTriaged(Event):
     erased: bool = False
 
 
-class ReportJoined(Event):
+class ReportJoined(Event, frozen=True, kw_only=True):
     """A report opened an incident or joined one. The sealed narrative is passed on as it came; the identity is not."""
 
     TYPE = "org.amparo.report.joined.v1"
@@ -228,7 +228,7 @@ class ReportJoined(Event):
 # ---------------------------------------------------------------- referrals
 
 
-class WithheldField(Part):
+class WithheldField(Part, frozen=True, kw_only=True):
     """A field that the package leaves out, the safeguard that asks for it, and why in words."""
 
     field: str
@@ -236,7 +236,7 @@ class WithheldField(Part):
     reason: str
 
 
-class DeliveryAttempt(Part):
+class DeliveryAttempt(Part, frozen=True, kw_only=True):
     """One attempt to reach the partner. `outcome` is a slug such as `delivered`, `refused`, `timed_out`."""
 
     number: int
@@ -246,7 +246,7 @@ class DeliveryAttempt(Part):
     next_attempt_at: datetime | None
 
 
-class PartnerAnswer(Part):
+class PartnerAnswer(Part, frozen=True, kw_only=True):
     """An acknowledgement as stored; its note is sealed in referral's database and not carried here."""
 
     acknowledgement_id: UUID
@@ -256,7 +256,7 @@ class PartnerAnswer(Part):
     partner_reference: str | None
 
 
-class ReferralChanged(Event):
+class ReferralChanged(Event, frozen=True, kw_only=True):
     """The whole state of a referral after a change. Aggregate: the referral."""
 
     TYPE = "org.amparo.referral.changed.v1"
@@ -294,7 +294,7 @@ class ReferralChanged(Event):
 # ---------------------------------------------------------------- audit, dead letters
 
 
-class AuditRecorded(Event):
+class AuditRecorded(Event, frozen=True, kw_only=True):
     """A row of a service's audit chain."""
 
     TYPE = "org.amparo.audit.recorded.v1"
@@ -312,7 +312,7 @@ class AuditRecorded(Event):
     hash: str
 
 
-class AuditCheckpointSigned(Event):
+class AuditCheckpointSigned(Event, frozen=True, kw_only=True):
     """A signed head of a service's audit chain, published so that a cut-off tail shows."""
 
     TYPE = "org.amparo.audit.checkpoint.v1"
@@ -326,7 +326,7 @@ class AuditCheckpointSigned(Event):
     signature: str
 
 
-class RecordDeadLettered(Event):
+class RecordDeadLettered(Event, frozen=True, kw_only=True):
     """A record that could not be applied. Its value stays as it came, sealed parts sealed."""
 
     TYPE = "org.amparo.record.dead_lettered.v1"

@@ -46,7 +46,7 @@ def _table(demonstration: Demonstration) -> Table:
         ("why", {"ratio": 3, "overflow": "fold"}),
         ("where", {"ratio": 1, "overflow": "fold"}),
     ):
-        table.add_column(heading, **options)  # type: ignore[arg-type]
+        table.add_column(heading, **options)
     for journey in demonstration.journeys:
         table.add_row(*_cells(journey))
     return table
