@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
 from amparo_common.clock import SystemClock
 from amparo_common.consumer import BatchConsumer
@@ -16,6 +17,7 @@ from amparo_common.http import service_client
 from amparo_common.log.port import EventLog
 from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
+from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 from amparo_gateway.api import create_app
@@ -53,6 +55,8 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             clients=settings.oidc_clients,
             telemetry=telemetry,
         )
+        signer = CheckpointSigner(keys.derive("gateway.audit"))
+        checkpointer = Checkpointer(service=SERVICE, database=own, signer=signer, clock=clock)
         _watch(telemetry, consumer=consumer, relay=relay)
         app = create_app(
             desk=Desk(projection=projection, seal=CursorSeal(keys.derive("gateway.cursors")), clock=clock),
@@ -62,9 +66,9 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         )
         yield Service(
             name=SERVICE,
-            port=settings.own_port,
+            port=settings.port(PORTS[SERVICE]),
             app=app,
-            tasks=(consumer.run, relay.run, verifier.run),
+            tasks=(consumer.run, checkpointer.run, relay.run, verifier.run),
             stopping=(StopStep(name="relay", run=relay.drain),),
             telemetry=telemetry,
         )

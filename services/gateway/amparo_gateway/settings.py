@@ -1,17 +1,13 @@
-"""The gateway's environment."""
+"""The gateway's environment: what the platform's settings say, and nothing more yet."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from amparo_common.settings import PORTS, PlatformSettings
+from amparo_common.settings import PlatformSettings
 
 SERVICE: Final = "gateway"
 
 
 class GatewaySettings(PlatformSettings):
-    """What the platform's settings say, as the gateway uses it."""
-
-    @property
-    def own_port(self) -> int:
-        return self.port(PORTS[SERVICE])
+    """What the gateway reads from the environment."""
