@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -175,9 +176,9 @@ def _usable(entry: Any) -> tuple[str, RSAKey] | None:
     if entry.get("use", "sig") != "sig" or entry.get("alg", ALGORITHM) != ALGORITHM or not entry["kid"]:
         return None
     try:
-        key = RSAKey.import_key({part: entry[part] for part in ("kty", "n", "e")})
-        if key.raw_value.key_size < _FEWEST_BITS:
+        if int.from_bytes(urlsafe_b64decode(entry["n"] + "==")).bit_length() < _FEWEST_BITS:
             return None
+        key = RSAKey.import_key({part: entry[part] for part in ("kty", "n", "e")})
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     return entry["kid"], key
