@@ -48,7 +48,8 @@ def incident(version: int, **changes: Any) -> IncidentTriaged:
 def referral(status: ReferralStatus, *, delivered: bool = False) -> ReferralChanged:
     return ReferralChanged(
         referral_id=UUID(int=7), reference="RF-0000-0000", version=1, package_version=1, changed_at=START,
-        incident_id=ID, partner_id=UUID(int=8), partner_name="Demo", organisation=None, country="GT", destination=Destination.HOTLINE,
+        incident_id=ID, partner_id=UUID(int=8), partner_name="Demo", organisation=None, country="GT",
+        destination=Destination.HOTLINE,
         adapter=Adapter.WEBHOOK, status=status, release=Release.AUTOMATIC, level=Level.P3, category=Category.GROOMING,
         lawful_basis=LawfulBasis.VITAL_INTEREST, created_at=START, delivered_at=START if delivered else None,
         acknowledged_at=None, due_at=None, is_test=False, profile="hotline.v1", withheld=(), attempts=(),
