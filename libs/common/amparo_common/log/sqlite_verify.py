@@ -35,19 +35,27 @@ def damaged_places(
         except sqlite3.DatabaseError as error:
             yield Damage(None, None, f"{store.DATABASE_FILE} cannot be read: {error}")
             return
+        of_file = list(_of_file(connection))
         for at in store.PARTITIONS:
-            yield from _of_partition(connection, at, end=known[at])
+            found = dict(_of_partition(connection, at, end=known[at], step=_SLICE))
+            if of_file:
+                # In a damaged tree a record may be met when reading on and not when looked for, or the other way.
+                found = dict(_of_partition(connection, at, end=known[at], step=1)) | found
+            yield from (Damage(at, offset, why) for offset, why in sorted(found.items()))
         yield from _strangers(connection)
-        yield from _of_file(connection)
+        yield from of_file
 
 
-def _of_partition(connection: sqlite3.Connection, at: TopicPartition, *, end: int) -> Generator[Damage, None, None]:
+def _of_partition(
+    connection: sqlite3.Connection, at: TopicPartition, *, end: int, step: int
+) -> Generator[tuple[int, str], None, None]:
+    """Yield damaged offsets and why, read `step` records at a time."""
     place = 0
     while place < end:
-        found = store.read(connection, at, start=place, end=end, limit=_SLICE)
+        found = store.read(connection, at, start=place, end=end, limit=step)
         place += len(found.records)
         if found.damage is not None:
-            yield Damage(at, found.damage.offset, found.damage.why)
+            yield found.damage.offset, found.damage.why
             place = found.damage.offset + 1
 
 

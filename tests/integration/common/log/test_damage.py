@@ -187,7 +187,7 @@ async def flipped_everywhere(
     return outcomes
 
 
-@pytest.mark.parametrize("rounds", [40, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [40, pytest.param(500, marks=pytest.mark.slow)])
 async def test_a_bit_flipped_anywhere_in_the_file_serves_nothing_false(
     open_log: OpenLog, tmp_path: Path, rounds: int
 ) -> None:
@@ -201,7 +201,7 @@ async def test_a_bit_flipped_anywhere_in_the_file_serves_nothing_false(
     assert outcomes.count("damaged") > rounds / 3
 
 
-@pytest.mark.parametrize("rounds", [40, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [40, pytest.param(500, marks=pytest.mark.slow)])
 async def test_a_bit_flipped_anywhere_in_the_write_ahead_log_loses_nothing_unnoticed(
     open_log: OpenLog, as_a_crash_leaves_it: Crash, tmp_path: Path, rounds: int
 ) -> None:
