@@ -141,7 +141,7 @@ def read_answer(body: bytes) -> Answer:
     errors = [
         FieldError(f"/{_escaped(name)}", "is not a field of this request") for name in given if name not in _FIELDS
     ]
-    errors += [error for name, read in _READERS.items() if (error := _error(name, given.get(name), read))]
+    errors += filter(None, [_error(name, given.get(name), read) for name, read in _READERS.items()])
     if errors:
         raise invalid_body(errors)
     return Answer(**{name: read(given.get(name)) for name, read in _READERS.items()})

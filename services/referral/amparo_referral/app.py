@@ -103,7 +103,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
                 verifier.run,
                 checkpointer.run,
                 figures.run,
-            ),  # fmt: skip
+            ),
             stopping=(StopStep(name="relay", run=relay.drain),),
             telemetry=telemetry,
         )

@@ -1,4 +1,4 @@
-"""What one write unit changes, stored at its end: each referral once, with its event, its deliveries and its audit rows."""
+"""What one write unit changes, stored at its end: each referral once, with its event, deliveries and audit rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVICE: Final = "referral"
 
 @dataclass(slots=True, kw_only=True)
 class Changes:
-    """Collects what a unit decided; `write` stores it. A referral that changes twice in a unit is stored and told once."""
+    """Collects what a unit decided; `write` stores it. A referral that changes twice is stored and told once."""
 
     now: datetime
     directory: Directory

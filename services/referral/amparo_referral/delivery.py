@@ -1,4 +1,4 @@
-"""The durable delivery loop: claims what is due, sends it, stores every attempt. A partner that is slow delays itself only."""
+"""The durable delivery loop: claims what is due, sends it, stores every attempt. A slow partner delays itself alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _log = structlog.get_logger()
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A leased delivery with what sending it needs. `package` is None for a revocation, or once it was erased."""
+    """A leased delivery with what sending it needs. `package` is None for a revocation, and once it was erased."""
 
     delivery: Delivery
     referral: Referral
@@ -172,7 +172,7 @@ class Sender:
             return Outcome(slug="interrupted")
         except (_NotReadyError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one broken message must not stop the other deliveries
             _log.exception("a delivery failed", exc_info=error, reference=claimed.referral.reference)
             return Outcome(slug="error")
         return outcome

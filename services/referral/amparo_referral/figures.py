@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from amparo_common.clock import Clock
@@ -43,10 +44,8 @@ class Figures:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            try:
+            with suppress(TransientError):  # the last figures stand until the database answers again
                 await self.read()
-            except TransientError:
-                pass  # the last figures stand until the database answers again
             await asyncio.sleep(_EVERY_S)
 
     async def read(self) -> None:

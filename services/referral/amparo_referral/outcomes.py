@@ -1,4 +1,4 @@
-"""What an attempt leaves behind: the attempt, the delivery's next state, the referral's, and a fallback where all is lost."""
+"""What an attempt leaves behind: its row, the next state of delivery and referral, a fallback where all is lost."""
 
 from __future__ import annotations
 

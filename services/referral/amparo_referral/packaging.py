@@ -78,11 +78,12 @@ def build(
             later = msgspec.structs.replace(referral, build_at=changes.now + _LOOK_AGAIN)
             _keep(connection, changes, later)
             continue
-        _send(connection, changes, _stored(connection, referral, package, complete, changes, workbench))
+        made = _stored(connection, referral, package, complete=complete, changes=changes, workbench=workbench)
+        _send(connection, changes, made)
 
 
 def _let_go(connection: Connection, changes: Changes, referral: Referral) -> None:
-    """The incident was erased: what waits of it is revoked, what went stays with the partner."""
+    """Revoke what waits of an erased incident; what went stays with the partner."""
     revoked = change.revoked_if_waiting(referral, now=changes.now)
     if revoked is not None:
         changes.note_all([revoked])

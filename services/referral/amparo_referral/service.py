@@ -1,4 +1,4 @@
-"""The use cases of referral: take what triage says, make what is wanted, keep the directory. Each stores in one unit."""
+"""The use cases of referral: take what triage says, package what is wanted, place what nobody took."""
 
 from __future__ import annotations
 
@@ -141,14 +141,16 @@ def _apply(
 def _want_again(
     connection: Connection, changes: Changes, joined: Sequence[ReportJoined], standing: Mapping[UUID, list[Referral]]
 ) -> None:
-    """A first report that came late completes packages that were made without it."""
+    """Want packages at once that were made, or are waited with, for want of the incident's first report."""
     ids = [event.incident_id for event in joined if event.report_id == event.incident_id]
     if not ids:
         return
-    wanted = set(referrals.want_incomplete(connection, ids, now=changes.now))
+    wanted = set(referrals.want_complete(connection, ids, now=changes.now))
     for held in standing.values():
         held[:] = [
-            msgspec.structs.replace(one, build_at=changes.now, wanted_at=changes.now) if one.id in wanted else one
+            msgspec.structs.replace(one, build_at=changes.now, wanted_at=one.wanted_at or changes.now)
+            if one.id in wanted
+            else one
             for one in held
         ]
 
@@ -182,7 +184,7 @@ def _build(
 
 
 async def build_due(desk: Desk) -> bool:
-    """Make the packages that are wanted by now; return False when there were none. Raises TransientError without keys."""
+    """Make the packages that are wanted by now; return False when none were. Raises TransientError without keys."""
     now = desk.clock.now()
     ids = await desk.database.read(lambda session: referrals.to_build(session, now=now, limit=_BUILT_AT_ONCE))
     if not ids:
@@ -247,11 +249,13 @@ async def _keys_at_once(desk: Desk, news: _News) -> Mapping[UUID, KeyAnswer]:
 
 
 async def _changed(desk: Desk, news: _News) -> list[UUID]:
-    """Return the incidents of a batch that may need a package: those with another basis than before."""
+    """Return the incidents of a batch that may need a package: those with another basis, or a first report, now."""
+    first = [event.incident_id for event in news.joined if event.report_id == event.incident_id]
     if not news.states:
-        return []
+        return first
     bases = await desk.database.read(lambda session: incidents.bases_of(session, list(news.states)))
-    return [incident_id for incident_id, state in news.states.items() if bases.get(incident_id) != Basis.of(state)]
+    changed = [incident_id for incident_id, state in news.states.items() if bases.get(incident_id) != Basis.of(state)]
+    return list(dict.fromkeys([*changed, *first]))
 
 
 def _key_ids(ids: Sequence[UUID], reports: Mapping[UUID, list[KnownReport]]) -> list[UUID]:

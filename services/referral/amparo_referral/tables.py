@@ -122,7 +122,7 @@ class ReferralRow(ReferralTable, table=True):
 
 
 class PackageRow(ReferralTable, table=True):
-    """What a version of a referral tells its partner: sealed under the incident's first report, deleted at an erasure."""
+    """What a version tells its partner: sealed under the incident's first report, deleted at an erasure."""
 
     __tablename__: ClassVar[str] = "package"
     __table_args__ = (Index("package_of_incident", "incident_id"),)

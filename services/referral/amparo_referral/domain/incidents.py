@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from amparo_common.events.types import IncidentTriaged
-from amparo_common.vocabulary.codes import Category, Destination, IncidentStatus, Level
+from amparo_common.vocabulary.codes import Category, Destination, IncidentStatus, Level, ReferralStatus
 from amparo_referral.domain import referrals as change
 from amparo_referral.domain.referrals import DROPPED, Referral
 from amparo_referral.domain.release import WAITING
@@ -98,7 +98,7 @@ def fallback(
     A partner whose referral was revoked before may be asked again: nobody else refused for it.
     """
     earlier = [referral for referral in referrals if referral.destination is destination]
-    tried = {referral.partner_id for referral in earlier if referral.status is not change.Status.REVOKED}
+    tried = {referral.partner_id for referral in earlier if referral.status is not ReferralStatus.REVOKED}
     route = directory.choose(
         country=incident.country,
         destination=destination,

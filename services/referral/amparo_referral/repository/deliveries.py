@@ -9,11 +9,11 @@ from uuid import UUID, uuid5
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from amparo_common.db.upsert import insert_if_new
 from amparo_common.vocabulary.codes import Level
-from amparo_referral.tables import DELIVERY, DeliveryRow
+from amparo_referral.tables import DELIVERY
 
 Source = Connection | Session
 PENDING: Final = "pending"
@@ -102,14 +102,14 @@ def claim(
     most_each: int,
     limit: int,
 ) -> list[Delivery]:
-    """Lease what is due to this process, the most urgent first: at most `most_each` for a partner, one for a `probed`
-    one, none for a `busy` one.
+    """Lease what is due to this process, the most urgent first.
 
+    At most `most_each` for a partner, one for a `probed` partner, none for a `busy` one.
     A referral whose other version is being sent waits, so that a partner gets its versions in their order.
     """
-    other = aliased(DeliveryRow)
+    other = DELIVERY.alias("other")
     being_sent = (
-        select(other.version).where(other.referral_id == DELIVERY.c.referral_id, other.state == SENDING).exists()
+        select(other.c.version).where(other.c.referral_id == DELIVERY.c.referral_id, other.c.state == SENDING).exists()
     )
     rank = func.row_number().over(partition_by=DELIVERY.c.partner_id, order_by=_order())
     due = (

@@ -60,7 +60,7 @@ def partners(source: Source, *, ids: Sequence[UUID] | None = None) -> list[Partn
 def waiting_by_partner(source: Source) -> Mapping[UUID, int]:
     """Count, for each partner, the referrals that have not reached it."""
     query = select(REFERRAL.c.partner_id, func.count()).where(REFERRAL.c.status.in_([str(s) for s in _WAITING]))
-    return {partner_id: count for partner_id, count in source.execute(query.group_by(REFERRAL.c.partner_id))}
+    return {row[0]: row[1] for row in source.execute(query.group_by(REFERRAL.c.partner_id))}
 
 
 def partner(source: Source, partner_id: UUID) -> PartnerEntry | None:

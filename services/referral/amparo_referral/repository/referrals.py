@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from amparo_common.db.upsert import insert_if_new, upsert
@@ -109,16 +109,17 @@ def mark_attempted(connection: Connection, ids: Sequence[UUID]) -> None:
         connection.execute(update(REFERRAL).where(REFERRAL.c.id.in_(ids)).values(attempted=True))
 
 
-def want_incomplete(connection: Connection, incident_ids: Sequence[UUID], *, now: datetime) -> list[UUID]:
-    """Ask for a new package where the newest was made before the incident's first report was known; return for which."""
+def want_complete(connection: Connection, incident_ids: Sequence[UUID], *, now: datetime) -> list[UUID]:
+    """Ask for packages at once where one waits for the incident's first report, or was made without it; return which."""
     newest = select(PACKAGE.c.referral_id).where(
         PACKAGE.c.incident_id.in_(incident_ids),
         PACKAGE.c.complete.is_(False),
         PACKAGE.c.version == REFERRAL.c.package_version,
         PACKAGE.c.referral_id == REFERRAL.c.id,
     )
-    wanted = update(REFERRAL).where(REFERRAL.c.incident_id.in_(incident_ids), newest.exists())
-    statement = wanted.values(build_at=now, wanted_at=now).returning(REFERRAL.c.id)
+    waits = or_(REFERRAL.c.build_at.is_not(None), newest.exists())
+    wanted = update(REFERRAL).where(REFERRAL.c.incident_id.in_(incident_ids), waits)
+    statement = wanted.values(build_at=now, wanted_at=func.coalesce(REFERRAL.c.wanted_at, now)).returning(REFERRAL.c.id)
     return list(connection.execute(statement).scalars())
 
 
