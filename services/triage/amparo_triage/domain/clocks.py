@@ -32,8 +32,8 @@ def wound(
 ) -> tuple[ClockReading, ...]:
     """Bring clocks in line with the targets wanted at `at`.
 
-    A clock that is not there starts. A running one is only ever brought forward. After a raise a missed one starts anew:
-    the more urgent target is a new promise. What was met or stopped stays.
+    A clock that is not there starts. A running one is only ever brought forward. After a raise a missed one starts
+    anew: the more urgent target is a new promise. What was met or stopped stays.
     """
     known = {clock.kind: clock for clock in clocks}
     for kind, target in wanted.items():

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from amparo_common.events.types import Decision, FactorFinding, RuleFired
 from amparo_common.vocabulary.codes import Category, Destination, Factor, FactorSource, Level, most_urgent
+from amparo_common.vocabulary.labels import label
 from amparo_triage.domain.facts import held
 from amparo_triage.domain.policy import LANGUAGES, Facts, RuleMatch, RulePack, Words, words_by_language
 
@@ -135,7 +136,7 @@ def _reasons(
     for language in LANGUAGES:
         named = [
             table.words.category.in_language(language).format(
-                label=table.category[category].label.in_language(language), level=table.category[category].base
+                label=label(category, language=language), level=table.category[category].base
             )
             for category in categories
         ]

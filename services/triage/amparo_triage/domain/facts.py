@@ -56,6 +56,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     categories: tuple[Category, ...] = ()
     factors: tuple[Factor, ...] = ()
+    #: Factors that follow from sealed fields of the form, such as a phone number among the reported accounts.
+    derived: tuple[Factor, ...] = ()
     passages: tuple[Passage, ...] = ()
 
 
@@ -95,9 +97,9 @@ def recurrence_findings(report_id: UUID, recurrence: Recurrence) -> tuple[Factor
 
 
 def text_findings(report_id: UUID, reading: Reading) -> tuple[FactorFinding, ...]:
-    """Return the factors that the words propose. They count at once; a human confirms or rejects them later."""
+    """Return the factors that the sealed part proposes. They count at once; a human confirms or rejects them later."""
     factors = [factor for factor in reading.factors if factor not in HUMAN_ONLY_FACTORS]
-    return _found(report_id, factors, FactorSource.TEXT)
+    return _found(report_id, reading.derived, FactorSource.SYSTEM) + _found(report_id, factors, FactorSource.TEXT)
 
 
 def _found(report_id: UUID, factors: Iterable[Factor], source: FactorSource) -> tuple[FactorFinding, ...]:

@@ -46,7 +46,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """The incident of a report, whether the report opens it, what recurs, and the claims that are now the incident's."""
+    """The incident of a report, whether the report opens it, what recurs, and the claims that the incident gained."""
 
     report_id: UUID
     incident_id: UUID
@@ -60,8 +60,8 @@ def place(
 ) -> tuple[Placement, ...]:
     """Place reports in the order given.
 
-    `owners` are the claims of every country on the candidates' facts; `closed` those of their incidents that take no more
-    reports (their claims pass on to the newcomer). With several open owners the oldest incident gets the report.
+    `owners` are the claims of every country on the candidates' facts; `closed` those of their incidents that take no
+    more reports (their claims pass on to the newcomer). With several open owners the oldest gets the report.
     """
     owned = dict(owners)
     named = {claim.fact for claim in owned}
@@ -70,16 +70,21 @@ def place(
         opened = [owned[claim] for claim in candidate.claims if claim in owned and owned[claim] not in closed]
         incident_id = min(opened, default=candidate.report_id)
         gained = tuple(claim for claim in candidate.claims if claim not in owned or owned[claim] in closed)
-        recurring = [fact for fact in candidate.facts if fact in named]
         placements.append(
             Placement(
                 report_id=candidate.report_id,
                 incident_id=incident_id,
                 opens=not opened,
-                recurrence=Recurrence(subject=bool(recurring), item=any(fact.kind in ITEM_KINDS for fact in recurring)),
+                recurrence=recurrence_of(candidate, named=named),
                 claims=gained,
             )
         )
         owned.update(dict.fromkeys(gained, incident_id))
         named.update(candidate.facts)
     return tuple(placements)
+
+
+def recurrence_of(candidate: Candidate, *, named: Collection[Fact]) -> Recurrence:
+    """Say what of a report stood in an earlier one; `named` are the facts of earlier reports, of every country."""
+    recurring = [fact for fact in candidate.facts if fact in named]
+    return Recurrence(subject=bool(recurring), item=any(fact.kind in ITEM_KINDS for fact in recurring))

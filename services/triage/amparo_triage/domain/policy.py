@@ -47,9 +47,8 @@ class LevelPolicy(_Strict, frozen=True, kw_only=True):
 
 
 class CategoryPolicy(_Strict, frozen=True, kw_only=True):
-    """Base level, destinations in order, what they cite, and what the category is called."""
+    """Base level, destinations in order, and what they cite."""
 
-    label: Words
     base: Level
     destinations: tuple[Destination, ...]
     guidelines: tuple[str, ...]

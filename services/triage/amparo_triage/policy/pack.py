@@ -37,6 +37,7 @@ def read_pack(path: Path) -> CelRulePack:
 
 def parse_pack(source: bytes, *, file: str) -> CelRulePack:
     """Check the bytes of a pack and compile its conditions; raises PackError, naming `file` and rule."""
+    document: dict[str, object] = {}
     try:
         document = tomllib.loads(source.decode("utf-8"))
         table = msgspec.convert(document, type=PolicyTable)
@@ -88,7 +89,6 @@ def _citations(table: PolicyTable) -> Iterator[str]:
 
 def _texts(table: PolicyTable) -> Iterator[str]:
     texts: list[tuple[str, Words]] = [(f"rule {rule.id}: reason", rule.reason) for rule in table.rule]
-    texts += [(f"category {category}: label", policy.label) for category, policy in table.category.items()]
     texts += [(f"level {level}: meaning", policy.meaning) for level, policy in table.level.items()]
     texts += [(f"words.{name}", getattr(table.words, name)) for name in table.words.__struct_fields__]
     for place, words in texts:

@@ -1,0 +1,5 @@
+"""Alembic's way into triage's database."""
+
+from amparo_common.db.migration_env import run
+
+run()
