@@ -133,6 +133,7 @@ class World:
         self.database, self.provider = database, provider
         self.clock, self.keys, self.adapter = SetClock(NOW), HeldKeys(), RecordingAdapter()
         self.telemetry = Telemetry("referral")
+        self.secret = SECRET
         self.desk = Desk(
             database=database,
             keys=self.keys,
@@ -274,8 +275,11 @@ class World:
         return Received(envelope=envelope, event=event, record=record)
 
     def erased(self, case: Case) -> ReportsErased:
-        self.keys.destroyed.add(case.id)
-        return ReportsErased(incident_id=case.id, report_ids=(case.id,), at=self.clock.now())
+        return self.erased_incident(case.id)
+
+    def erased_incident(self, incident_id: UUID) -> ReportsErased:
+        self.keys.destroyed.add(incident_id)
+        return ReportsErased(incident_id=incident_id, report_ids=(incident_id,), at=self.clock.now())
 
     # ---------------------------------------------------------------- what came of it
 
