@@ -1,7 +1,8 @@
-"""Named fault points: places where a test may kill, delay or fail a service. Without a plan they cost one dict look-up.
+"""Named fault points: places where a test may kill, delay or fail a service. Without a plan they cost one look-up.
 
-A plan is text, `SERVICE:POINT:HIT:ACTION` separated by commas, read from `AMPARO_FAULTS` by the composition root. `HIT` counts
-from 1; `ACTION` is `kill` (SIGKILL to the own process), `raise` (a TransientError) or `delay=SECONDS` (blocks the thread).
+A plan is text, `SERVICE:POINT:HIT:ACTION` separated by commas, read from `AMPARO_FAULTS` by the composition root.
+`HIT` counts from 1; `ACTION` is `kill` (SIGKILL to the own process), `raise` (a TransientError) or `delay=SECONDS`
+(blocks the thread).
 """
 
 from __future__ import annotations

@@ -14,20 +14,29 @@ import amparo_intake.app
 import amparo_referral.app
 import amparo_triage.app
 from amparo import demo_partner
-from amparo.settings import StandaloneSettings
 from amparo_common import faults
 from amparo_common.auth.issuer import app as issuer
 from amparo_common.log.sqlite import SqliteLog
 from amparo_common.runtime import Service, serve
+from amparo_common.settings import PlatformSettings
 from amparo_common.telemetry import configure_logging
+from amparo_gateway.settings import GatewaySettings
+from amparo_intake.settings import IntakeSettings
+from amparo_referral.settings import ReferralSettings
+from amparo_triage.settings import TriageSettings
 
 #: In the order in which they start; they stop in reverse, so that intake's keys outlive their readers.
-_SERVICES: Final = (amparo_intake.app, amparo_triage.app, amparo_referral.app, amparo_gateway.app)
+_SERVICES: Final = (
+    (amparo_intake.app, IntakeSettings),
+    (amparo_triage.app, TriageSettings),
+    (amparo_referral.app, ReferralSettings),
+    (amparo_gateway.app, GatewaySettings),
+)
 
 
-def settings() -> StandaloneSettings:
+def settings() -> PlatformSettings:
     """Read the environment of this process. Raises pydantic's ValidationError, naming the variable at fault."""
-    return StandaloneSettings()
+    return PlatformSettings()
 
 
 def environment() -> dict[str, str]:
@@ -36,20 +45,22 @@ def environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def compose(chosen: StandaloneSettings) -> AsyncIterator[Sequence[Service]]:
+async def compose(chosen: PlatformSettings) -> AsyncIterator[Sequence[Service]]:
     """Open the log and the databases under the data directory and wire every service to them."""
     _private_directory(chosen.data_dir)
     async with AsyncExitStack() as stack:
         log = await SqliteLog.open(chosen.data_dir)
         stack.push_async_callback(log.close)
         services = [await stack.enter_async_context(issuer.compose(chosen))]
-        services += [await stack.enter_async_context(part.compose(chosen, log=log)) for part in _SERVICES]
+        services += [
+            await stack.enter_async_context(part.compose(read_settings(), log=log)) for part, read_settings in _SERVICES
+        ]
         if chosen.demo:
             services.append(await stack.enter_async_context(demo_partner.compose(chosen)))
         yield services
 
 
-async def run(chosen: StandaloneSettings, *, on_ready: Callable[[Mapping[str, int]], None]) -> None:
+async def run(chosen: PlatformSettings, *, on_ready: Callable[[Mapping[str, int]], None]) -> None:
     """Run the embedded platform until a signal asks it to stop; `on_ready` gets each port once all answer."""
     configure_logging(level=chosen.log_level, json=chosen.log_json)
     faults.load(chosen.faults, count=chosen.fault_counts)

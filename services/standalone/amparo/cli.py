@@ -18,11 +18,10 @@ from amparo.client import PlatformClient, PlatformError
 from amparo.demo.journey import Demonstration
 from amparo.demo.table import show
 from amparo.doctor import look_over
-from amparo.settings import StandaloneSettings
 from amparo_common import runtime
 from amparo_common.log.sqlite_store import DamagedLogError, LogInUseError
 from amparo_common.runtime import PortInUseError
-from amparo_common.settings import PORTS
+from amparo_common.settings import PORTS, PlatformSettings
 
 cli = typer.Typer(
     help="Amparo: child online protection reports, from the public door to a partner and back.",
@@ -50,7 +49,7 @@ def _fail(why: str) -> None:
     raise SystemExit(_NOT_POSSIBLE)
 
 
-def _settings() -> StandaloneSettings:
+def _settings() -> PlatformSettings:
     try:
         return composition.settings()
     except ValidationError as error:
@@ -73,7 +72,7 @@ def up(*, detach: Annotated[bool, typer.Option(help="Start in the background and
         _up_here(settings)
 
 
-def _up_here(settings: StandaloneSettings) -> None:
+def _up_here(settings: PlatformSettings) -> None:
     file = background.pid_file(settings.data_dir)
 
     def announce(ports: Mapping[str, int]) -> None:
@@ -91,7 +90,7 @@ def _up_here(settings: StandaloneSettings) -> None:
             file.unlink()
 
 
-async def _up_detached(settings: StandaloneSettings) -> None:
+async def _up_detached(settings: PlatformSettings) -> None:
     process, output = background.start(settings.data_dir, environment=composition.environment())
     async with PlatformClient(settings) as client:
         if not await background.until_ready(client, process, patience_s=_START_PATIENCE_S):
@@ -120,7 +119,7 @@ def status() -> None:
     raise typer.Exit(asyncio.run(_status(_settings())))
 
 
-async def _status(settings: StandaloneSettings) -> int:
+async def _status(settings: PlatformSettings) -> int:
     async with PlatformClient(settings) as client:
         found = await background.standings(client)
     for standing in found:
@@ -139,7 +138,7 @@ def demo(
     raise typer.Exit(asyncio.run(_demo(_settings(), count=count, patience_s=patience)))
 
 
-async def _demo(settings: StandaloneSettings, *, count: int, patience_s: float) -> int:
+async def _demo(settings: PlatformSettings, *, count: int, patience_s: float) -> int:
     async with PlatformClient(settings) as client:
         demonstration = Demonstration.of(client, count=count)
         return 0 if await show(demonstration, console=_console, patience_s=patience_s) else 1
@@ -168,7 +167,7 @@ def report(
     asyncio.run(_report(_settings(), body, user=None if user == "anonymous" else user))
 
 
-async def _report(settings: StandaloneSettings, body: Mapping[str, object], *, user: str | None) -> None:
+async def _report(settings: PlatformSettings, body: Mapping[str, object], *, user: str | None) -> None:
     async with PlatformClient(settings) as client:
         receipt = await client.report(body, user=user)
     _console.print_json(json.dumps(receipt))
@@ -180,7 +179,7 @@ def token(*, user: Annotated[str, typer.Option("--as", help="A user whose passwo
     asyncio.run(_token(_settings(), user=user))
 
 
-async def _token(settings: StandaloneSettings, *, user: str) -> None:
+async def _token(settings: PlatformSettings, *, user: str) -> None:
     async with PlatformClient(settings) as client:
         typer.echo(await client.token(user))
 

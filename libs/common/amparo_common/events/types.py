@@ -1,7 +1,7 @@
-"""Every event that Amparo's services tell each other. Additive change only: a new field has a default, an old one stays.
+"""Every event that Amparo's services tell each other. Change is additive: a new field has a default, an old one stays.
 
-Clear fields hold codes, counts, times and opaque ids. What a person wrote or who a person is stands in `sealed` bytes, opened
-only with the data key of the report that it belongs to. State events carry the aggregate whole, with its version.
+Clear fields hold codes, counts, times and opaque ids. What a person wrote or who a person is stands in sealed bytes,
+opened only with the data key of the report that it is part of. State events carry the aggregate whole, with its version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The codes of the child-protection vocabulary. Labels in each language stand in the `labels` data files beside this module."""
+"""The codes of the child-protection vocabulary. Their labels in each language are data, see `labels.py`."""
 
 from __future__ import annotations
 
