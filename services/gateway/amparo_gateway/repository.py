@@ -171,7 +171,7 @@ def _wished(wish: IncidentWish, *, now: datetime) -> list[ColumnElement[bool]]:
         *_overdue(col(row.due_at), wish.overdue, now=now),
     ]
     if wish.channels:
-        conditions.append(col(row.channels).op("&")(channel_bits(tuple(wish.channels))) != 0)
+        conditions.append(col(row.channels).bitwise_and(channel_bits(tuple(wish.channels))) != 0)
     if wish.not_claimed_by is not None:
         conditions.append(or_(col(row.claimed_by).is_(None), col(row.claimed_by) != wish.not_claimed_by))
     if wish.received_after is not None:

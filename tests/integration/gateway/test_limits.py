@@ -60,6 +60,7 @@ HOSTILE = {
     "5000 directives": f"{{ me {{ name {'@skip(if: false) ' * 5000} }} }}",
     "5000 repeated fields": f"{{ me {{ {'name ' * 5000} }} }}",
     "inline fragments in each other": "{ " + "... on Query { " * 200 + "me { name }" + " }" * 200 + " }",
+    "inline fragments, fewer": "{ " + "... on Query { " * 60 + "me { name }" + " }" * 60 + " }",
     "selections in each other": "{ " + "me { " * 800 + "name" + " }" * 800 + " }",
     "lists in each other": "{ incidents(first: 1, filter: {levels: "
     + "[" * 1100

@@ -215,9 +215,19 @@ async def test_each_filter_finds_its_own(gateway, invented, triager):
         assert found(await gateway.data(triager, PAGE, filter={name: of_plain})) == [plain.reference], name
     assert found(await gateway.data(triager, PAGE, filter={"receivedBefore": day_before})) == [odd.reference]
     assert found(await gateway.data(triager, PAGE, filter={"receivedAfter": day_before})) == [plain.reference]
+    spoken = {"reference": f" {odd.reference.lower()} "}
+    assert found(await gateway.data(triager, PAGE, filter=spoken)) == [odd.reference]
     both = {"levels": [], "statuses": None}
     assert len(found(await gateway.data(triager, PAGE, filter=both))) == 2
     assert found(await gateway.data(triager, PAGE, filter={"reference": "AM-NONE"})) == []
+
+
+async def test_a_list_longer_than_any_real_one_is_refused(gateway, triager, error_codes):
+    many = {"countries": [f"X{number}" for number in range(10_000)]}
+    answer = await gateway.ask(triager, PAGE, filter=many)
+    assert error_codes(answer) == ["INVALID"]
+    assert "countries" in answer["errors"][0]["message"]
+    assert found(await gateway.data(triager, PAGE, filter={"countries": ["GT"] * 10_000})) == []
 
 
 async def test_pages_join_without_a_gap_or_a_repeat_while_incidents_come_in(gateway, invented, triager):

@@ -155,6 +155,27 @@ async def test_what_hangs_on_an_incident_is_null_and_forbidden_where_the_table_s
         assert len(answer["data"]["incident"][field]["edges"]) == 1
 
 
+async def test_a_joined_report_of_an_unseen_incident_leads_nowhere(gateway, invented, caller):
+    key, report_id = domain.UUID(int=70), domain.UUID(int=71)
+    await gateway.learn(invented.incident(key, country="BO"), invented.joined(key, report_id))
+    document = "query($id: ID!) { incidentByReport(reportId: $id) { id } }"
+    for principal in (caller(Role.TRIAGER, countries=frozenset({"GT"})), caller(Role.AGENT), caller(Role.INTEGRATOR)):
+        assert await gateway.data(principal, document, id=str(report_id)) == {"incidentByReport": None}
+    seen = await gateway.data(caller(Role.TRIAGER, countries=frozenset({"BO"})), document, id=str(report_id))
+    assert seen["incidentByReport"]["id"] == global_id(Kind.INCIDENT, key)
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_who_may_ask_at_all_learns_who_they_are(gateway, caller, error_codes, role):
+    principal = caller(role)
+    answer = await gateway.ask(principal, "{ me { name } }")
+    if principal.may(Permission.READ_ME):
+        assert answer == {"data": {"me": {"name": principal.name}}}
+    else:
+        assert answer["data"] is None
+        assert error_codes(answer) == ["FORBIDDEN"]
+
+
 async def test_a_partner_sees_its_referral_and_never_the_incident(gateway, invented, caller):
     incident = invented.incident()
     await gateway.learn(incident, invented.referral(incident.incident_id))

@@ -16,7 +16,7 @@ from amparo_gateway import repository
 from amparo_gateway.domain import Kind, global_id
 from amparo_gateway.repository import Found, IncidentWish
 from amparo_gateway.schema import vocabulary as _vocabulary  # noqa: F401 - its enums must stand before the types that use them
-from amparo_gateway.schema.arguments import given
+from amparo_gateway.schema.arguments import given, given_once, given_reference
 from amparo_gateway.schema.context import Info
 from amparo_gateway.schema.decision import Clock, TriageDecision
 from amparo_gateway.schema.fields import described
@@ -138,18 +138,18 @@ class IncidentFilter:
     def wish(self, *, me: str) -> IncidentWish:
         mine = given(self.claimed_by_me)
         return IncidentWish(
-            levels=given(self.levels),
-            statuses=given(self.statuses),
-            categories=given(self.categories),
-            countries=given(self.countries),
-            channels=given(self.channels),
+            levels=given_once(self.levels, name="levels"),
+            statuses=given_once(self.statuses, name="statuses"),
+            categories=given_once(self.categories, name="categories"),
+            countries=given_once(self.countries, name="countries"),
+            channels=given_once(self.channels, name="channels"),
             lane=given(self.lane),
             claimed_by=me if mine is True else None,
             not_claimed_by=me if mine is False else None,
             in_queue=given(self.in_queue),
             awaiting_signature=given(self.awaiting_signature),
             overdue=given(self.overdue),
-            reference=given(self.reference),
+            reference=given_reference(self.reference),
             received_after=given(self.received_after),
             received_before=given(self.received_before),
         )

@@ -39,6 +39,7 @@ _UUID_LENGTH: Final = 36
 class Query:
     @described("The caller.")
     def me(self, info: Info) -> Viewer:
+        info.context.scope("Query.me")
         return Viewer.of(info.context.principal)
 
     @described("Whatever has this id, when the caller may see it.")

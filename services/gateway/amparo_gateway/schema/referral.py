@@ -25,7 +25,7 @@ from amparo_common.vocabulary.codes import (
 from amparo_gateway import repository
 from amparo_gateway.domain import Kind, global_id
 from amparo_gateway.repository import Found, ReferralWish
-from amparo_gateway.schema.arguments import given
+from amparo_gateway.schema.arguments import given, given_once, given_reference
 from amparo_gateway.schema.context import Info
 from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.incident import Incident, incident_or_none
@@ -149,10 +149,10 @@ class ReferralFilter:
 
     def wish(self) -> ReferralWish:
         return ReferralWish(
-            statuses=given(self.statuses),
-            destinations=given(self.destinations),
+            statuses=given_once(self.statuses, name="statuses"),
+            destinations=given_once(self.destinations, name="destinations"),
             overdue=given(self.overdue),
-            reference=given(self.reference),
+            reference=given_reference(self.reference),
         )
 
 
