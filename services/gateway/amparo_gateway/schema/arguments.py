@@ -20,7 +20,7 @@ def given(value: Value | None) -> Value | None:
 
 
 def given_once(values: Iterable[Value] | None, *, name: str) -> frozenset[Value] | None:
-    """Return a given list without repeats; raises InvalidError, naming the argument, when it is longer than real ones."""
+    """Return a given list without repeats; raises InvalidError, naming it, when it is longer than any real one."""
     if values is strawberry.UNSET or values is None:
         return None
     found = frozenset(values)
