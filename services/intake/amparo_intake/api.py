@@ -35,6 +35,7 @@ from amparo_common.vocabulary.codes import (
 from amparo_common.vocabulary.labels import LANGUAGES, terms
 from amparo_common.vocabulary.languages import shown_in
 from amparo_common.web import json_response, service_app
+from amparo_intake.api_casework import CaseworkPages
 from amparo_intake.domain.values import without_nul
 from amparo_intake.forms import form
 from amparo_intake.guidance import Guidance, guide
@@ -68,9 +69,14 @@ class _KeysCall(Posted):
 
 
 def create_app(
-    intake: Intake, *, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
+    intake: Intake,
+    *,
+    colleagues: CaseworkPages,
+    verifier: Verifier,
+    telemetry: Telemetry,
+    readiness: Callable[[], Sequence[str]],
 ) -> FastAPI:
-    """Make intake's HTTP application."""
+    """Make intake's HTTP application: the public's part, the services' and the colleagues'."""
     app = service_app(name=SERVICE, readiness=readiness, telemetry=telemetry, max_body_bytes=MAX_BODY_BYTES)
     app.state.verifier = verifier
     pages = _Pages(intake)
@@ -84,6 +90,12 @@ def create_app(
         ("GET", "/v1/vocabulary", pages.get_vocabulary),
         ("GET", "/v1/guidance", pages.get_guidance),
         ("POST", "/v1/keys", keys.post),
+        ("POST", "/v1/incidents/{incident_id}/sensitive", colleagues.reveal),
+        ("POST", "/v1/incidents/{incident_id}/messages", colleagues.post_message),
+        ("GET", "/v1/incidents/{incident_id}/holds", colleagues.get_holds),
+        ("POST", "/v1/incidents/{incident_id}/holds", colleagues.place_hold),
+        ("POST", "/v1/holds/{hold_id}/release", colleagues.release_hold),
+        ("POST", "/v1/incidents/{incident_id}/erasure", colleagues.erase),
     ):
         app.router.routes.append(_PlainRoute(path, endpoint, methods=[method]))
     return app

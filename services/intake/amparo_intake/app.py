@@ -19,10 +19,13 @@ from amparo_common.runtime import Service, StopStep
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 from amparo_intake.api import create_app
+from amparo_intake.api_casework import CaseworkPages
+from amparo_intake.casework import Casework
 from amparo_intake.consumer import case_consumer
 from amparo_intake.domain.admission import Limits, Rate
 from amparo_intake.guidance import guide
 from amparo_intake.keyed import IntakeSecrets
+from amparo_intake.preservation import Preservation
 from amparo_intake.service import Intake
 from amparo_intake.settings import SERVICE, IntakeSettings
 from amparo_intake.upkeep import Upkeep
@@ -64,9 +67,17 @@ async def compose(settings: IntakeSettings, *, log: EventLog) -> AsyncIterator[S
         )
         signer = CheckpointSigner(secrets.provider.derive("intake.audit"))
         checkpointer = Checkpointer(service=SERVICE, database=database, signer=signer, clock=clock)
-        upkeep = Upkeep(intake, database=database)
+        casework = Casework(database=database, secrets=secrets, clock=clock, telemetry=telemetry)
+        preservation = Preservation(casework, database=database, secrets=secrets, clock=clock)
+        upkeep = Upkeep(intake, preservation=preservation, database=database)
         _watch(telemetry, consumer=consumer, relay=relay)
-        app = create_app(intake, verifier=verifier, telemetry=telemetry, readiness=_readiness(upkeep, consumer))
+        app = create_app(
+            intake,
+            colleagues=CaseworkPages(casework, preservation),
+            verifier=verifier,
+            telemetry=telemetry,
+            readiness=_readiness(upkeep, consumer),
+        )
         yield Service(
             name=SERVICE,
             port=settings.own_port,

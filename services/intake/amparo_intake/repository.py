@@ -15,16 +15,16 @@ from sqlalchemy.orm import Session
 
 from amparo_common import audit, outbox
 from amparo_common.audit import AuditEntry
-from amparo_common.crypto.key_table import KeyTable
+from amparo_common.crypto import key_table
 from amparo_common.db.tables import table_of
 from amparo_common.db.upsert import insert_if_new, upsert
 from amparo_common.events.types import ReportJoined
 from amparo_common.outbox import Outgoing
 from amparo_intake.domain.case_status import Progress
 from amparo_intake.settings import SERVICE
-from amparo_intake.tables import INCIDENT_PROGRESS, JOINED_REPORT, KEPT_RECEIPT, REPORT, THREAD_MESSAGE
+from amparo_intake.tables import ERASURE, HOLD, INCIDENT_PROGRESS, JOINED_REPORT, KEPT_RECEIPT, REPORT, THREAD_MESSAGE
 
-_DATA_KEY: Final = table_of(KeyTable)
+_DATA_KEY: Final = table_of(key_table.KeyTable)
 _PURGED_AT_ONCE: Final = 1_000
 
 
@@ -247,6 +247,111 @@ def store_joined(connection: Connection, events: Sequence[ReportJoined]) -> None
     rows = [{"report_id": e.report_id, "incident_id": e.incident_id, "joined_at": e.at} for e in latest.values()]
     if rows:
         connection.execute(upsert(connection, JOINED_REPORT, unique=("report_id",), newer="joined_at"), rows)
+
+
+# ------------------------------------------------------------------ casework
+
+
+class OwnedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report of an incident, as those who work on it need it; its parts are sealed."""
+
+    report_id: UUID
+    received_at: datetime
+    channel: str
+    language: str
+    country: str
+    factors: str
+    victim_age: int | None
+    victim_count: int | None
+    imminent_danger: bool | None
+    reporter_type: str | None
+    safe_contact: str | None
+    owner: str | None
+    narrative: bytes
+    identity: bytes | None
+
+
+class KeptHold(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold as it is stored."""
+
+    hold_id: UUID
+    incident_id: UUID
+    record_classes: str
+    placed_by: str
+    placed_at: datetime
+    until: datetime
+    released_at: datetime | None
+    request: bytes
+
+
+def reports_of_incident(source: Session | Connection, incident_id: UUID) -> list[OwnedReport]:
+    """Return the reports of an incident, oldest first: those that joined it, and the one that opened it."""
+    joined = JOINED_REPORT.c
+    ids = set(source.execute(select(joined.report_id).where(joined.incident_id == incident_id)).scalars())
+    moved = source.execute(select(joined.incident_id).where(joined.report_id == incident_id)).scalar()
+    if moved is None:
+        ids.add(incident_id)
+    columns = [REPORT.c[name] for name in OwnedReport.__struct_fields__]
+    query = select(*columns).where(REPORT.c.report_id.in_(ids)).order_by(REPORT.c.received_at, REPORT.c.report_id)
+    return [OwnedReport(**row._asdict()) for row in source.execute(query)]
+
+
+def holds_of_incident(source: Session | Connection, incident_id: UUID) -> list[KeptHold]:
+    """Return the holds of an incident, oldest first."""
+    query = select(HOLD).where(HOLD.c.incident_id == incident_id).order_by(HOLD.c.placed_at, HOLD.c.hold_id)
+    return [KeptHold(**row._asdict()) for row in source.execute(query)]
+
+
+def hold(source: Session | Connection, hold_id: UUID) -> KeptHold | None:
+    """Find a hold."""
+    row = source.execute(select(HOLD).where(HOLD.c.hold_id == hold_id)).one_or_none()
+    return KeptHold(**row._asdict()) if row else None
+
+
+def wrapped_key(source: Session | Connection, report_id: UUID) -> bytes | None:
+    """Return the wrapped data key of a report; None when it was destroyed or never was."""
+    found: bytes | None = source.execute(
+        select(_DATA_KEY.c.wrapped).where(_DATA_KEY.c.report_id == report_id)
+    ).scalar_one_or_none()
+    return found
+
+
+def lock_incident(connection: Connection, incident_id: UUID) -> None:
+    """Let nobody place a hold on an incident and erase it at the same time."""
+    connection.execute(select(REPORT.c.report_id).where(REPORT.c.report_id == incident_id).with_for_update())
+
+
+def store_hold(connection: Connection, kept: KeptHold, *, entry: AuditEntry, now: datetime) -> None:
+    """Add a hold, or overwrite it once it was released."""
+    connection.execute(upsert(connection, HOLD, unique=("hold_id",)), [msgspec.structs.asdict(kept)])
+    audit.record(connection, [entry], service=SERVICE, now=now)
+
+
+def store_staff_messages(
+    connection: Connection, messages: Sequence[SealedMessage], *, entry: AuditEntry, now: datetime
+) -> None:
+    """Add what a colleague wrote to the threads of reporters; a repeat under the same ids adds nothing."""
+    statement = insert_if_new(connection, THREAD_MESSAGE, unique=("report_id", "message_id"))
+    rows = [msgspec.structs.asdict(message) for message in messages]
+    if connection.execute(statement.returning(THREAD_MESSAGE.c.report_id), rows).all():
+        audit.record(connection, [entry], service=SERVICE, now=now)
+
+
+def erase(
+    connection: Connection,
+    report_ids: Sequence[UUID],
+    *,
+    remains: Mapping[str, Any],
+    event: Outgoing,
+    entry: AuditEntry,
+    now: datetime,
+) -> None:
+    """Destroy the data keys of reports, and with them every copy of their sealed parts; tell it and note it."""
+    key_table.destroy(connection, report_ids)
+    connection.execute(delete(KEPT_RECEIPT).where(KEPT_RECEIPT.c.report_id.in_(report_ids)))
+    connection.execute(insert_if_new(connection, ERASURE, unique=("incident_id",)), [dict(remains)])
+    outbox.put(connection, [event], service=SERVICE, now=now)
+    audit.record(connection, [entry], service=SERVICE, now=now)
 
 
 # ------------------------------------------------------------------ upkeep and audit

@@ -94,6 +94,7 @@ class IncidentProgress(IntakeTable, table=True):
     in_review: bool
     passed_on: bool
     closed: bool
+    unsafe_callback: bool
     changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
@@ -117,9 +118,21 @@ class Hold(IntakeTable, table=True):
     request: bytes = Field(sa_type=LargeBinary)
 
 
+class Erasure(IntakeTable, table=True):
+    """What remains of an erased incident: when and by whom. `reason` is sealed with a key of intake's own."""
+
+    __tablename__: ClassVar[str] = "erasure"
+
+    incident_id: UUID = Field(primary_key=True, sa_type=Uuid)
+    erased_at: datetime = Field(sa_type=UtcDateTime)
+    erased_by: str = Field(sa_type=Text)
+    reason: bytes = Field(sa_type=LargeBinary)
+
+
 REPORT: Final = table_of(Report)
 KEPT_RECEIPT: Final = table_of(KeptReceipt)
 THREAD_MESSAGE: Final = table_of(ThreadMessage)
 JOINED_REPORT: Final = table_of(JoinedReport)
 INCIDENT_PROGRESS: Final = table_of(IncidentProgress)
 HOLD: Final = table_of(Hold)
+ERASURE: Final = table_of(Erasure)

@@ -29,9 +29,12 @@ from amparo_common.runtime import Service, serve
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane, Role
 from amparo_intake.api import create_app
+from amparo_intake.api_casework import CaseworkPages
+from amparo_intake.casework import Casework
 from amparo_intake.consumer import case_consumer
 from amparo_intake.domain.admission import Limits, Rate
 from amparo_intake.keyed import IntakeSecrets
+from amparo_intake.preservation import Preservation
 from amparo_intake.service import Intake
 
 GENEROUS = Limits(soft=Rate(10, 600), hard=Rate(20, 1200))
@@ -167,7 +170,15 @@ async def _running(
         database=database, secrets=secrets, clock=clock, telemetry=telemetry, limits=limits, most_waiting=most_waiting
     )
     verifier = cast("Verifier", NamedTokens(clock))
-    app = create_app(intake, verifier=verifier, telemetry=telemetry, readiness=list)
+    casework = Casework(database=database, secrets=secrets, clock=clock, telemetry=telemetry)
+    preservation = Preservation(casework, database=database, secrets=secrets, clock=clock)
+    app = create_app(
+        intake,
+        colleagues=CaseworkPages(casework, preservation),
+        verifier=verifier,
+        telemetry=telemetry,
+        readiness=list,
+    )
     tasks = (case_consumer(intake, log=log, database=database, clock=clock).run,) if follow else ()
     stop, ready, ports = asyncio.Event(), asyncio.Event(), dict[str, int]()
 

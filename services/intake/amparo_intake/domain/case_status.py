@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from amparo_common.events.types import IncidentTriaged, ReferralChanged
-from amparo_common.vocabulary.codes import IncidentStatus, ReferralStatus
+from amparo_common.vocabulary.codes import Factor, IncidentStatus, ReferralStatus
 
 _NOT_GONE_OUT: Final = frozenset(
     {
@@ -40,6 +40,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     in_review: bool = False
     passed_on: bool = False
     closed: bool = False
+    #: The incident as a whole says that its reporters' phones or addresses may be watched.
+    unsafe_callback: bool = False
     #: When the status last changed; None until it does.
     changed_at: datetime | None = None
 
@@ -64,8 +66,16 @@ def after_incident(progress: Progress, event: IncidentTriaged) -> Progress:
             in_review=progress.in_review or touched,
             passed_on=progress.passed_on or event.status is IncidentStatus.REFERRED,
             closed=event.status is IncidentStatus.CLOSED if newer else progress.closed,
+            unsafe_callback=_is_unsafe(event) if newer else progress.unsafe_callback,
         ),
         at=event.changed_at,
+    )
+
+
+def _is_unsafe(event: IncidentTriaged) -> bool:
+    return any(
+        finding.factor is Factor.UNSAFE_CALLBACK and finding.confirmed is not False
+        for finding in event.decision.factors
     )
 
 

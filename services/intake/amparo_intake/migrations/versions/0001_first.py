@@ -1,4 +1,4 @@
-"""Reports, receipts, threads, progress and holds; data keys; outbox, inbox and audit."""
+"""Reports, receipts, threads, progress, holds and erasures; data keys; outbox, inbox and audit."""
 
 from typing import cast
 
@@ -84,6 +84,7 @@ def _create_cases() -> None:
         sa.Column("in_review", sa.Boolean(), nullable=False),
         sa.Column("passed_on", sa.Boolean(), nullable=False),
         sa.Column("closed", sa.Boolean(), nullable=False),
+        sa.Column("unsafe_callback", sa.Boolean(), nullable=False),
         sa.Column("changed_at", UtcDateTime(), nullable=True),
     )
     op.create_table(
@@ -98,10 +99,17 @@ def _create_cases() -> None:
         sa.Column("request", LargeBinary(), nullable=False),
     )
     op.create_index("hold_incident", "hold", ["incident_id"])
+    op.create_table(
+        "erasure",
+        sa.Column("incident_id", Uuid(), primary_key=True),
+        sa.Column("erased_at", UtcDateTime(), nullable=False),
+        sa.Column("erased_by", sa.Text(), nullable=False),
+        sa.Column("reason", LargeBinary(), nullable=False),
+    )
 
 
 def downgrade() -> None:
-    for name in ("hold", "incident_progress", "joined_report", "thread_message", "kept_receipt", "report"):
+    for name in ("erasure", "hold", "incident_progress", "joined_report", "thread_message", "kept_receipt", "report"):
         op.drop_table(name)
     drop_key_tables(_operations)
     drop_common_tables(_operations)
