@@ -1,6 +1,6 @@
 """Phrases of a language, compiled to one tree of words in which every concept is looked for at once.
 
-A phrase is words with blanks. `threat*` stands for every word that begins so, `_` for any one word, `#0-12` for a number
+A phrase is words with blanks. `threat*` is every word that begins so, `_` for any one word, `#0-12` for a number
 in that range, `(photo|picture)` for either, `(very|)` for a word that may be missing.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
 from typing import Final, NamedTuple
 
 from amparo_triage.text.tokens import Token, folded
 
-_PIECE: Final = re.compile(r"\(([^()]*)\)|(\S+)")
+_INNERMOST: Final = re.compile(r"\(([^()]*)\)")
 _NUMBER: Final = re.compile(r"#(\d+)-(\d+)\Z")
 _SHORTEST_STEM: Final = 2
 _LONGEST_NUMBER: Final = 4
@@ -118,17 +117,24 @@ def _number_step(node: _Node, word: str, *, phrase: str) -> _Node:
 
 
 def _expanded(phrase: str) -> Iterator[list[str]]:
-    """Yield the word lists that a phrase with alternatives stands for."""
-    if phrase.count("(") != phrase.count(")"):
-        raise PhraseError(f"the brackets of {phrase!r} do not match")
-    choices: list[list[list[str]]] = []
-    for group, word in _PIECE.findall(phrase):
-        options = [option.split() for option in group.split("|")] if not word else [[word]]
-        choices.append(options)
-    for chosen in product(*choices):
-        words = [piece for words in chosen for word in words for piece in _pieces(word)]
+    """Yield the word lists that a phrase with alternatives, also one inside another, stands for."""
+    for text in _flat(phrase):
+        words = [piece for word in text.split() for piece in _pieces(word)]
         if words:
             yield words
+
+
+def _flat(phrase: str) -> Iterator[str]:
+    """Yield the phrase with its innermost alternatives chosen, one by one, until none is left."""
+    match = _INNERMOST.search(phrase)
+    if match is None:
+        if "(" in phrase or ")" in phrase:
+            raise PhraseError(f"the brackets of {phrase!r} do not match")
+        yield phrase
+        return
+    # The choice is put back where it stood; what it leaves of an outer alternative is chosen in the next round.
+    for option in match[1].split("|"):
+        yield from _flat(f"{phrase[: match.start()]} {option} {phrase[match.end() :]}")
 
 
 def _pieces(word: str) -> list[str]:
