@@ -202,6 +202,13 @@ def configure_logging(*, level: str = "info", json: bool = True) -> None:
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    _configure_structlog(renderer, number=number)
+    root = logging.getLogger()
+    root.handlers = [_ToStructlog()]
+    root.setLevel(max(number, logging.WARNING))
+
+
+def _configure_structlog(renderer: Any, *, number: int) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -212,12 +219,20 @@ def configure_logging(*, level: str = "info", json: bool = True) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=False,
     )
-    root = logging.getLogger()
-    root.handlers = [_ToStructlog()]
-    root.setLevel(max(number, logging.WARNING))
+
+
+class _Stderr:
+    """Writes to the standard error of the moment, which a terminal, a file or a test may have replaced."""
+
+    def __init__(self, *_: Any) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.msg
+
+    def msg(self, line: str) -> None:
+        """Write one line at once."""
+        sys.stderr.write(line + "\n")
 
 
 def keep_allowed_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -280,3 +295,7 @@ class _ToStructlog(logging.Handler):
         log = structlog.get_logger().bind(logger=record.name)
         error = record.exc_info[1] if record.exc_info else None
         log.log(max(record.levelno, logging.INFO), template, **({"error": error} if error else {}))
+
+
+# structlog's own default prints messages and local variables of an exception, so nothing may log before this.
+_configure_structlog(structlog.processors.JSONRenderer(), number=logging.INFO)

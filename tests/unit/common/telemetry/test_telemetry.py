@@ -23,7 +23,7 @@ def _logging() -> Iterator[None]:
     handlers, level = root.handlers, root.level
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    telemetry._configure_structlog(structlog.processors.JSONRenderer(), number=logging.INFO)
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
