@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[4]
 DATA = Path(labels.__file__).parent / "data"
 SHIPPED = ("libs", "services", "docs", "infra")
 READ_AS_TEXT = {".py", ".toml", ".json", ".jsonl", ".md", ".html", ".js", ".css", ".yml", ".yaml", ".graphql"}
+#: Where harmful words must stand: the partner's own wire values, and what triage recognises in reporters' words. None
+#: of it is ever shown.
+NEVER_SHOWN = ("/adapters/ncmec", "/amparo_triage/text/grammar/")
 #: What the Luxembourg guidelines ask not to write, in the three languages.
 BANNED = re.compile(
     r"child porn|kiddie porn|child sex tour|child prostitut|webcam child sex|child selfie|pa?edophil|perpetrator"
@@ -68,12 +71,12 @@ def test_terms_come_in_the_order_of_the_codes() -> None:
     assert [term.code for term in terms(Level, language="es")] == list(Level)
 
 
-def test_no_banned_phrase_stands_outside_a_partners_adapter() -> None:
+def test_no_banned_phrase_stands_where_it_could_be_shown() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{number}"
         for folder in SHIPPED
         for file in (ROOT / folder).rglob("*")
-        if file.suffix in READ_AS_TEXT and "/adapters/ncmec" not in file.as_posix()
+        if file.suffix in READ_AS_TEXT and not any(place in file.as_posix() for place in NEVER_SHOWN)
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
         if BANNED.search(line)
     ]
