@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from amparo_triage.text.tokens import Token, folded
 
-_INNERMOST: Final = re.compile(r"\(([^()]*)\)")
+_MARK: Final = re.compile(r"[(|)]|[^\s(|)]+")
 _NUMBER: Final = re.compile(r"#(\d+)-(\d+)\Z")
 _SHORTEST_STEM: Final = 2
 _LONGEST_NUMBER: Final = 4
@@ -41,6 +41,10 @@ class _Node:
         self.concepts: tuple[str, ...] = ()
 
 
+#: Words, and choices between sequences.
+_Sequence: TypeAlias = "list[str | list[_Sequence]]"
+
+
 class PhraseTree:
     """Finds every occurrence of every concept in one walk over the words."""
 
@@ -49,17 +53,14 @@ class PhraseTree:
         self._root = _Node()
         for concept, phrases in concepts.items():
             for phrase in phrases:
-                for words in _expanded(phrase):
-                    self._add(concept, words, phrase=phrase)
+                self._add(concept, phrase)
 
-    def _add(self, concept: str, words: Sequence[str], *, phrase: str) -> None:
-        node = self._root
-        for word in words:
-            node = _step(node, word, phrase=phrase)
-        if node is self._root or node is self._root.anything:
-            raise PhraseError(f"{concept}: the phrase {phrase!r} says nothing")
-        if concept not in node.concepts:
-            node.concepts = (*node.concepts, concept)
+    def _add(self, concept: str, phrase: str) -> None:
+        for node in _ends(_parsed(phrase), [self._root], phrase=phrase):
+            if node is self._root or node is self._root.anything:
+                raise PhraseError(f"{concept}: the phrase {phrase!r} says nothing")
+            if concept not in node.concepts:
+                node.concepts = (*node.concepts, concept)
 
     def occurrences(self, tokens: Sequence[Token]) -> list[Occurrence]:
         """Return what is found, by first word. A phrase does not run over the end of a sentence."""
@@ -116,25 +117,35 @@ def _number_step(node: _Node, word: str, *, phrase: str) -> _Node:
     return follower
 
 
-def _expanded(phrase: str) -> Iterator[list[str]]:
-    """Yield the word lists that a phrase with alternatives, also one inside another, stands for."""
-    for text in _flat(phrase):
-        words = [piece for word in text.split() for piece in _pieces(word)]
-        if words:
-            yield words
-
-
-def _flat(phrase: str) -> Iterator[str]:
-    """Yield the phrase with its innermost alternatives chosen, one by one, until none is left."""
-    match = _INNERMOST.search(phrase)
-    if match is None:
-        if "(" in phrase or ")" in phrase:
+def _parsed(phrase: str) -> _Sequence:
+    """Parse a phrase into words and choices, a choice being sequences again."""
+    choices: list[list[_Sequence]] = [[[]]]
+    for mark in _MARK.findall(phrase):
+        if mark == "(":
+            choices.append([[]])
+        elif mark == "|" and len(choices) > 1:
+            choices[-1].append([])
+        elif mark == ")" and len(choices) > 1:
+            chosen = choices.pop()
+            choices[-1][-1].append(chosen)
+        elif mark in {"|", ")"}:
             raise PhraseError(f"the brackets of {phrase!r} do not match")
-        yield phrase
-        return
-    # The choice is put back where it stood; what it leaves of an outer alternative is chosen in the next round.
-    for option in match[1].split("|"):
-        yield from _flat(f"{phrase[: match.start()]} {option} {phrase[match.end() :]}")
+        else:
+            choices[-1][-1].extend(_pieces(mark))
+    if len(choices) != 1:
+        raise PhraseError(f"the brackets of {phrase!r} do not match")
+    return choices[0][0]
+
+
+def _ends(sequence: _Sequence, starts: Sequence[_Node], *, phrase: str) -> list[_Node]:
+    """Make the ways that `sequence` leads from `starts`; return where they end."""
+    nodes = list(starts)
+    for item in sequence:
+        if isinstance(item, str):
+            nodes = [_step(node, item, phrase=phrase) for node in nodes]
+        else:
+            nodes = [end for option in item for end in _ends(option, nodes, phrase=phrase)]
+    return nodes
 
 
 def _pieces(word: str) -> list[str]:
