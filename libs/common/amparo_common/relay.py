@@ -34,6 +34,7 @@ class Relay:
         self._service, self._database, self._log, self._clock = service, database, log, clock
         self._batch, self._poll_s = batch, poll_s
         self._bell = asyncio.Event()
+        self._publishing = asyncio.Lock()
         self._backoff = Backoff()
         self._depth = 0
         self.published: Counter[Lane] = Counter()
@@ -49,7 +50,7 @@ class Relay:
         """Publish until cancelled."""
         while True:
             try:
-                more = await self._publish_batch()
+                more = await self._publish_next()
             except TransientError:
                 self.failures += 1
                 await asyncio.sleep(self._backoff.next_s())
@@ -62,8 +63,12 @@ class Relay:
 
     async def drain(self) -> None:
         """Publish what waits, and return; for an orderly end. Raises TransientError when the log does not answer."""
-        while await self._publish_batch():
+        while await self._publish_next():
             pass
+
+    async def _publish_next(self) -> bool:
+        async with self._publishing:  # `drain` may be called while `run` is still going
+            return await self._publish_batch()
 
     async def _publish_batch(self) -> bool:
         """Publish one batch; say whether more may wait."""

@@ -156,6 +156,17 @@ async def test_the_poll_finds_what_nobody_rang_for(
     assert len(await published(log)) == 1
 
 
+async def test_draining_beside_the_running_relay_publishes_nothing_twice(
+    database: SqliteDatabase, log: SqliteLog, clock: SetClock, relay: Relay, outgoing: MakeOutgoing
+) -> None:
+    async with running(relay):
+        for number in range(20):
+            await store(database, clock, outgoing(number=number))
+            await relay.drain()
+
+    assert sorted(numbers(await published(log))) == list(range(20))
+
+
 async def test_the_relay_counts_what_it_carries(
     database: SqliteDatabase, clock: SetClock, relay: Relay, outgoing: MakeOutgoing
 ) -> None:
