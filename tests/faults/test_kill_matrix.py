@@ -13,6 +13,8 @@ from tests.faults.oracle import judge
 
 pytestmark = [pytest.mark.anyio, pytest.mark.kill]
 
+PLACES = list(enumerate(places()))
+
 
 @pytest.fixture(scope="session")
 def hit_counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
@@ -26,7 +28,7 @@ def test_every_registered_point_is_passed(hit_counts: dict[str, int]) -> None:
     assert never == [], json.dumps(hit_counts, indent=1)
 
 
-@pytest.mark.parametrize(("number", "place"), enumerate(places()), ids=[":".join(place) for place in places()])
+@pytest.mark.parametrize(("number", "place"), PLACES, ids=[":".join(place) for _, place in PLACES])
 async def test_killed_at_first_middle_and_last_hit_nothing_is_lost(
     tmp_path: Path, hit_counts: dict[str, int], number: int, place: tuple[str, str]
 ) -> None:

@@ -59,7 +59,7 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         checkpointer = Checkpointer(service=SERVICE, database=own, signer=signer, clock=clock)
         _watch(telemetry, consumer=consumer, relay=relay)
         app = create_app(
-            desk=Desk(projection=projection, seal=CursorSeal(keys.derive("gateway.cursors")), clock=clock),
+            desk=Desk(own=own, projection=projection, seal=CursorSeal(keys.derive("gateway.cursors")), clock=clock),
             verifier=verifier,
             telemetry=telemetry,
             readiness=_readiness(consumer),

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
+from amparo_common import audit
+from amparo_common.audit import AuditEntry
 from amparo_common.auth.principal import Principal
 from amparo_common.clock import Clock
 from amparo_common.db.port import Database
@@ -20,7 +22,8 @@ from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.projection import repository as stored
 from amparo_gateway.projection.rows import batch_of
 from amparo_gateway.schema import Context, execute
-from amparo_gateway.schema.errors import shown
+from amparo_gateway.schema.errors import denied_fields, shown
+from amparo_gateway.settings import SERVICE
 
 
 async def apply(projection: Database, deliveries: Sequence[Received]) -> None:
@@ -60,10 +63,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Desk:
-    """Answers questions about the projection."""
+    """Answers questions about the projection; what a role was denied goes on record in the gateway's own database."""
 
-    def __init__(self, *, projection: Database, seal: CursorSeal, clock: Clock) -> None:
-        self._projection, self._seal, self._clock = projection, seal, clock
+    def __init__(self, *, own: Database, projection: Database, seal: CursorSeal, clock: Clock) -> None:
+        self._own, self._projection, self._seal, self._clock = own, projection, seal, clock
 
     async def answer(self, question: Question, *, principal: Principal, trace_id: str) -> Mapping[str, Any]:
         """Return the members `data` and, where there are any, `errors` of a GraphQL answer.
@@ -79,5 +82,17 @@ class Desk:
             raise Problem(400, "no-operation", "The document has no query of that name to run.") from error
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
+            await self._record_denials(denied_fields(result.errors), principal=principal)
             answer["errors"] = [error.formatted for error in shown(result.errors, trace_id=trace_id)]
         return answer
+
+    async def _record_denials(self, fields: Sequence[str], *, principal: Principal) -> None:
+        """Put each denied field on the audit chain, once a request."""
+        if not fields:
+            return
+        now = self._clock.now()
+        entries = [
+            AuditEntry(actor=principal.name, role=principal.role, action="denied", subject=field, allowed=False)
+            for field in fields
+        ]
+        await self._own.write(lambda connection: audit.record(connection, entries, service=SERVICE, now=now))

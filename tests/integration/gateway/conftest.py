@@ -213,12 +213,13 @@ class Invented:
 class Gateway:
     """A projection, and a desk that answers about it."""
 
+    own: SqliteDatabase
     projection: SqliteDatabase
     invented: Invented
     clock: SetClock = field(default_factory=lambda: SetClock(NOON))
 
     def __post_init__(self) -> None:
-        self.desk = Desk(projection=self.projection, seal=CursorSeal(bytes(32)), clock=self.clock)
+        self.desk = Desk(own=self.own, projection=self.projection, seal=CursorSeal(bytes(32)), clock=self.clock)
 
     async def learn(self, *events: Event) -> None:
         await service.apply(self.projection, self.invented.received(*events))
@@ -275,13 +276,13 @@ def caller() -> Callable[..., Principal]:
 
 @pytest.fixture
 async def open_projection(tmp_path: Path) -> AsyncIterator[Callable[[str], Any]]:
-    """Open a migrated projection by name; closed at the end."""
+    """Open a migrated database by name, a projection unless told otherwise; closed at the end."""
     opened: list[SqliteDatabase] = []
 
-    async def open_one(name: str) -> SqliteDatabase:
+    async def open_one(name: str, *, package: str = "amparo_gateway.projection") -> SqliteDatabase:
         database = await SqliteDatabase.open(tmp_path / f"{name}.db", service="gateway")
         opened.append(database)
-        await migrate(database, package="amparo_gateway.projection")
+        await migrate(database, package=package)
         return database
 
     yield open_one
@@ -291,4 +292,5 @@ async def open_projection(tmp_path: Path) -> AsyncIterator[Callable[[str], Any]]
 
 @pytest.fixture
 async def gateway(open_projection: Callable[[str], Any], invented: Invented) -> Gateway:
-    return Gateway(projection=await open_projection("projection"), invented=invented)
+    own = await open_projection("own", package="amparo_gateway")
+    return Gateway(own=own, projection=await open_projection("projection"), invented=invented)

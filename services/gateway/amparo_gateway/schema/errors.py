@@ -45,6 +45,13 @@ def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError
     return [error if _is_public(error) else _masked(error, trace_id=trace_id) for error in errors]
 
 
+def denied_fields(errors: Sequence[GraphQLError]) -> list[str]:
+    """Return the paths of the fields that the caller's role may not use, list positions left out, each once."""
+    denied = [error for error in errors if isinstance(error.original_error or error, ForbiddenError)]
+    paths = (".".join(part for part in error.path or () if isinstance(part, str)) for error in denied)
+    return list(dict.fromkeys(paths))
+
+
 def _is_public(error: GraphQLError) -> bool:
     """Before execution graphql-core speaks of what the caller sent; later its words may quote a stored value."""
     cause = error.original_error
