@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -21,7 +22,7 @@ from amparo_common.vocabulary.codes import (
 )
 from amparo_triage.domain.facts import NOTHING_READ, Reading, Recurrence, ReportFacts, clear_findings, held, merged
 from amparo_triage.domain.incident import joined, opened, read_later
-from amparo_triage.policy.pack import base_pack
+from amparo_triage.policy.pack import base_pack, parse_pack
 
 PACK = base_pack()
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -182,3 +183,13 @@ def test_equal_facts_give_an_equal_decision():
     again = opened(one, reference="AM", reading=NOTHING_READ, recurrence=NOTHING, pack=base_pack(), now=NOW)
     assert first == again
     assert replace(first, version=2) != first
+
+
+def test_a_milder_pack_keeps_the_level_that_a_stricter_one_gave():
+    source = (resources.files("amparo_triage.policy") / "base.toml").read_text(encoding="utf-8")
+    milder = parse_pack(source.replace('floor = "P1"', 'floor = "P3"').encode(), file="milder.toml")
+    strict = incident(category=Category.CYBERBULLYING, factors=(Factor.SELF_HARM_ACTIVE,))
+    again = joined(strict, facts(), reading=NOTHING_READ, recurrence=NOTHING, pack=milder, now=NOW)
+    assert strict.level is Level.P1
+    assert again.level is Level.P1
+    assert again.decision.pack_digest == milder.digest
