@@ -274,7 +274,8 @@ def _route(scope: Scope) -> str:
     """Name the route by its template, so that the metric never holds what a client wrote into an address."""
     route, endpoint = scope.get("route"), scope.get("endpoint")
     if route is None and endpoint is not None:  # a plain route of starlette tells its endpoint only
-        route = next((one for one in scope["app"].routes if getattr(one, "endpoint", None) == endpoint), None)
+        same = [one for one in scope["app"].routes if getattr(one, "endpoint", None) == endpoint]
+        route = next((one for one in same if one.path_regex.match(scope["path"])), None)
     return str(getattr(route, "path", "other"))
 
 
