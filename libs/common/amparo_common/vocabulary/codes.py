@@ -270,6 +270,25 @@ class Adapter(Code):
     PORTAL_MANUAL = auto()
 
 
+class LinkKind(Code):
+    """How two incidents belong together."""
+
+    DUPLICATE = auto()
+    RELATED = auto()
+    SAME_SUBJECT = auto()
+
+
+class RecordClass(Code):
+    """Record classes that a preservation hold names; the records themselves never enter Amparo."""
+
+    SUBSCRIBER = auto()
+    CALL_RECORDS = auto()
+    CGNAT = auto()
+    WALLET = auto()
+    LOGIN = auto()
+    MESSAGES_METADATA = auto()
+
+
 class Role(Code):
     """What a token's holder is to Amparo. Tokens write it in lower case."""
 
