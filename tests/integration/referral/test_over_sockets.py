@@ -77,9 +77,7 @@ async def sending(world: Any, *, allow: list[tuple[str, int]]) -> AsyncIterator[
     world.desk.clock = world.clock = clock
     async with GuardedClient(allow) as client:
         adapter = WebhookAdapter(client, clock=clock, timeout_s=5)
-        sender = Sender(
-            world.desk, adapters={Adapter.WEBHOOK: adapter}, telemetry=world.telemetry, chance=lambda: 0.0
-        )
+        sender = Sender(world.desk, adapters={Adapter.WEBHOOK: adapter}, telemetry=world.telemetry, chance=lambda: 0.0)
         world.desk.ring_sender = sender.ring
         running = asyncio.create_task(sender.run())
         try:
@@ -170,9 +168,7 @@ async def test_a_slow_partner_does_not_hold_up_another_over_sockets(world: Any) 
 @asynccontextmanager
 async def with_demo_partner(world: Any, directory: Path, *, port: int = 0) -> AsyncIterator[DemoPartner]:
     """Run referral's HTTP side (on `port`) and the demo partner on free ports, with the demo's seed."""
-    secrets = {
-        one.path: webhooks.secret_bytes(demo.secret_of(one, provider=world.provider)) for one in demo.PARTNERS
-    }
+    secrets = {one.path: webhooks.secret_bytes(demo.secret_of(one, provider=world.provider)) for one in demo.PARTNERS}
     stop, ports = asyncio.Event(), asyncio.get_running_loop().create_future()
     telemetry = Telemetry("demo_partner")
     async with service_client() as http:
