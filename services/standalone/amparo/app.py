@@ -56,7 +56,7 @@ async def compose(chosen: PlatformSettings) -> AsyncIterator[Sequence[Service]]:
             await stack.enter_async_context(part.compose(read_settings(), log=log)) for part, read_settings in _SERVICES
         ]
         if chosen.demo:
-            services.append(await stack.enter_async_context(demo_partner.compose(chosen)))
+            services.append(await stack.enter_async_context(demo_partner.compose(ReferralSettings())))
         yield services
 
 

@@ -1,4 +1,4 @@
-"""The embedded platform as a real process with real sockets, for end-to-end tests, the kill matrix and the benchmarks."""
+"""The embedded platform as a real process with real sockets: for end-to-end tests, kill matrix and benchmarks."""
 
 from __future__ import annotations
 
@@ -134,14 +134,22 @@ class RunningPlatform:
             self.process.wait(5)
 
     def send(
-        self, method: str, service: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        service: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Make one request on a fresh connection. Raises OSError (http.client's errors included) when it breaks."""
         connection = http.client.HTTPConnection("127.0.0.1", PORTS[service] + self.offset, timeout=20)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
-            return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            return Reply(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
         except http.client.HTTPException as error:
             raise ConnectionError(type(error).__name__) from error
         finally:
@@ -149,7 +157,10 @@ class RunningPlatform:
 
     def post(self, service: str, path: str, body: Any, *, user: str | None = None, **headers: str) -> Reply:
         """Post JSON, as a demo user when one is named."""
-        sent = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        sent = {
+            "content-type": "application/json",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         if user:
             sent["authorization"] = f"Bearer {self.token(user)}"
         return self.send("POST", service, path, body=json.dumps(body).encode(), headers=sent)
