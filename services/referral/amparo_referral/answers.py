@@ -93,8 +93,8 @@ def unknown_reference() -> Problem:
 async def acknowledge(desk: Desk, answer: Answer, *, by: Answerer) -> Taken:
     """Take `answer`; the same content again changes nothing and gets the present status.
 
-    Raises Problem 404 for a reference that is not the caller's, 409 `transition-not-allowed`, TransientError when a note
-    cannot be sealed or nothing can be stored now.
+    Raises Problem 404 for a reference that is not the caller's, 409 `transition-not-allowed`; TransientError when
+    a note cannot be sealed or nothing can be stored now.
     """
     found = await desk.database.read(lambda session: referrals.incident_of(session, answer.referral_reference))
     if found is None:

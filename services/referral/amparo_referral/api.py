@@ -129,7 +129,7 @@ _FIELDS: Final = frozenset(Answer.__struct_fields__)
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read an acknowledgement strictly. Raises Problem 400 for no JSON object, 422 with a pointer for each wrong field."""
+    """Read an acknowledgement strictly. Raises Problem 400 for no JSON, 422 with a pointer for each wrong field."""
     try:
         given = msgspec.json.decode(body)
         # A lone surrogate is no text: it decodes, and could never be stored.

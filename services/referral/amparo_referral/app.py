@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from amparo_common.audit import Checkpointer, CheckpointSigner
@@ -21,14 +21,16 @@ from amparo_common.runtime import Service, StopStep
 from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Adapter, Lane
-from amparo_referral import demo, fallbacks
+from amparo_referral import demo
 from amparo_referral.adapters.partner_inbox import PartnerInboxAdapter
+from amparo_referral.adapters.port import PartnerAdapter
 from amparo_referral.adapters.webhook import WebhookAdapter
 from amparo_referral.api import create_app
 from amparo_referral.builder import Builder
 from amparo_referral.changes import SERVICE
 from amparo_referral.consumer import consumer_of
 from amparo_referral.delivery import Sender
+from amparo_referral.fallbacks import Watch
 from amparo_referral.figures import Figures
 from amparo_referral.service import Desk
 from amparo_referral.settings import ReferralSettings
@@ -56,18 +58,10 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             acknowledge_url=settings.acknowledge_url,
             opened=_measured(telemetry, clock),
         )
-        allow = [*settings.partner_allow, *([settings.demo_partner_pair] if settings.demo else [])]
-        guarded = await stack.enter_async_context(GuardedClient(allow))
+        guarded = await stack.enter_async_context(GuardedClient(_allowed(settings)))
         if settings.demo:
             await demo.seed(desk, pair=settings.demo_partner_pair)
-        sender = Sender(
-            desk,
-            adapters={
-                Adapter.WEBHOOK: WebhookAdapter(guarded, clock=clock),
-                Adapter.PARTNER_INBOX: PartnerInboxAdapter(),
-            },
-            telemetry=telemetry,
-        )
+        sender = Sender(desk, adapters=_adapters(guarded, clock), telemetry=telemetry)
         builder = Builder(desk)
         desk.ring_builder, desk.ring_sender = builder.ring, sender.ring
         consumer = consumer_of(desk, log=log, database=database, clock=clock)
@@ -81,15 +75,11 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             telemetry=telemetry,
         )
         checkpointer = Checkpointer(
-            service=SERVICE, database=database, signer=CheckpointSigner(provider.derive("audit")), clock=clock
+            service=SERVICE, database=database, signer=CheckpointSigner(provider.derive("referral.audit")), clock=clock
         )
         figures = Figures(database, clock=clock)
         figures.publish(telemetry)
         _watch(telemetry, consumer=consumer, relay=relay)
-
-        async def watch() -> None:
-            await fallbacks.watch(desk)
-
         yield Service(
             name=SERVICE,
             port=settings.port(PORTS[SERVICE]),
@@ -98,7 +88,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
                 consumer.run,
                 builder.run,
                 sender.run,
-                watch,
+                Watch(desk).run,
                 relay.run,
                 verifier.run,
                 checkpointer.run,
@@ -107,6 +97,17 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             stopping=(StopStep(name="relay", run=relay.drain),),
             telemetry=telemetry,
         )
+
+
+def _allowed(settings: ReferralSettings) -> Sequence[tuple[str, int]]:
+    return [*settings.partner_allow, *([settings.demo_partner_pair] if settings.demo else [])]
+
+
+def _adapters(guarded: GuardedClient, clock: Clock) -> Mapping[Adapter, PartnerAdapter]:
+    return {
+        Adapter.WEBHOOK: WebhookAdapter(guarded, clock=clock),
+        Adapter.PARTNER_INBOX: PartnerInboxAdapter(),
+    }
 
 
 def _measured(telemetry: Telemetry, clock: Clock) -> Callable[[Sequence[IncidentTriaged]], None]:

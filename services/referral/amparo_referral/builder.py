@@ -40,4 +40,5 @@ class Builder:
             self._backoff.reset()
             if not more:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):  # `wait_for` of 3.11 can swallow a cancellation
+                        await self._bell.wait()

@@ -63,7 +63,7 @@ class _NotReadyError(Exception):
 class Sender:
     """Sends what the delivery table holds until it is cancelled.
 
-    At least once with a stable webhook-id: a crash between sending and storing the outcome sends the same version again.
+    At least once with a stable webhook-id: a crash between sending and storing the outcome sends the version again.
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class Sender:
                     tasks.create_task(self._send(one), name="delivery")
                 if wait_s:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._bell.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):  # `wait_for` of 3.11 can swallow a cancellation
+                            await self._bell.wait()
 
     async def _until_due(self) -> float:
         busy = self._busy()

@@ -80,11 +80,17 @@ def _escalate(connection: Connection, ids: Sequence[UUID], *, now: datetime) -> 
     changes.write(connection)
 
 
-async def watch(desk: Desk) -> None:
-    """Escalate until cancelled."""
-    while True:
-        try:
-            more = await escalate_due(desk)
-        except TransientError:
-            more = False
-        await asyncio.sleep(0 if more else _LOOK_S)
+class Watch:
+    """Acts on the silence of partners."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def run(self) -> None:
+        """Escalate until cancelled."""
+        while True:
+            try:
+                more = await escalate_due(self._desk)
+            except TransientError:
+                more = False
+            await asyncio.sleep(0 if more else _LOOK_S)

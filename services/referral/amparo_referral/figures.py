@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from amparo_common.clock import Clock
 from amparo_common.db.port import Database
 from amparo_common.errors import TransientError
@@ -14,6 +16,7 @@ from amparo_common.vocabulary.codes import ClockKind
 from amparo_referral.repository import deliveries, incidents, referrals
 
 _EVERY_S: Final = 2.0
+_log = structlog.get_logger()
 
 
 class Figures:
@@ -37,10 +40,6 @@ class Figures:
             ],
         )
 
-    def warnings(self) -> list[str]:
-        """Say in words what a person should look at."""
-        return [f"{self.without_route} incidents have no route"] if self.without_route else []
-
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
@@ -50,7 +49,7 @@ class Figures:
 
     async def read(self) -> None:
         """Read the figures once."""
-        now = self._clock.now()
+        now, before = self._clock.now(), self.without_route
         self.without_route, self.waiting, self.overdue = await self._database.read(
             lambda session: (
                 incidents.count_without_route(session),
@@ -58,3 +57,5 @@ class Figures:
                 referrals.overdue(session, now=now),
             )
         )
+        if self.without_route > before:
+            _log.warning("incidents have no route", count=self.without_route)

@@ -34,7 +34,7 @@ def store(
 ) -> bool:
     """Store how an attempt ended; returns True when a fallback was opened.
 
-    `sent` is the delivery as it was claimed. Where the lease ran out and somebody else claimed it, only a success counts.
+    `sent` is the delivery as it was claimed. Where the lease ran out and another claimed it, only a success counts.
     """
     known = incidents.locked(connection, [referral.incident_id])[referral.incident_id]
     standing = referrals.of_incidents(connection, [referral.incident_id])

@@ -169,6 +169,7 @@ def _stored(
     connection: Connection,
     referral: Referral,
     package: Package,
+    *,
     complete: bool,
     changes: Changes,
     workbench: Workbench,

@@ -34,7 +34,7 @@ _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 
 
 class PartnerInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner as it is set; `id` None makes a new one. What is None of address, secret and verification stays as it is."""
+    """A partner as it is set; `id` None makes a new one. None for address, secret or verification keeps it."""
 
     id: UUID | None = None
     name: str
@@ -64,7 +64,7 @@ async def upsert_partner(
 ) -> PartnerSummary:
     """Create or change a partner and return it. Raises Refused with every field that is wrong, nothing stored then.
 
-    `judge` says why a web address is refused, without asking DNS. Incidents that waited for a partner are placed at once.
+    `judge` says why a web address is refused, without asking DNS. Incidents without a route are placed at once.
     """
     secret = _checked(given, judge=judge, now=desk.clock.now())
     partner_id = given.id or uuid7()

@@ -109,7 +109,7 @@ class Ledger:
 
 
 class DemoPartner:
-    """A partner with one or more desks, each with its own secret. `run` answers what was taken until it is cancelled."""
+    """A partner with one or more desks, each with its own secret. `run` answers what was taken."""
 
     def __init__(self, *, directory: Path, secrets: Mapping[str, bytes], http: ServiceClient, clock: Clock) -> None:
         self._secrets, self._http, self._clock = secrets, http, clock
@@ -129,7 +129,7 @@ class DemoPartner:
             self._to_answer.put_nowait(delivery)
 
     async def take(self, desk: str, *, headers: Mapping[str, str], body: bytes) -> None:
-        """Take a delivery, durably, once for each webhook-id. Raises Problem 404, 401 or 422 when it is not in order."""
+        """Take a delivery, durably, once for each webhook-id. Raises Problem 404, 401 or 422 when it is not right."""
         secret = self._secrets.get(desk)
         if secret is None:
             raise Problem(404, "no-such-desk", "There is no such desk.")
@@ -183,12 +183,18 @@ class DemoPartner:
     async def _answer_all(self) -> None:
         while True:
             delivery = await self._to_answer.get()
-            key, backoff = _answer_key(delivery), Backoff()
-            while key not in self._done and not await self._answer(delivery):
-                await asyncio.sleep(backoff.next_s())
+            key = _answer_key(delivery)
             if key not in self._done:
+                await self._answer_until_taken(delivery)
                 self._done.add(key)
                 await self._answered.add(key.encode())
+
+    async def _answer_until_taken(self, delivery: Delivery) -> None:
+        backoff = Backoff()
+        for wait_s in iter(backoff.next_s, None):
+            if await self._answer(delivery):
+                return
+            await asyncio.sleep(wait_s)
 
     async def _answer(self, delivery: Delivery) -> bool:
         """Post the answer once; returns whether there is nothing more to do."""

@@ -11,13 +11,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from amparo_referral.adapters.port import Outcome, Parcel
-from amparo_referral.delivery import Sender
-from amparo_referral.domain.referrals import Referral
-from amparo_referral.domain.routes import PartnerEntry, Route
-from amparo_referral.repository import directory as entries, referrals
-from amparo_referral.service import Desk, build_due, take
-from amparo_referral.tables import REFERRAL
 
 from amparo_common import webhooks
 from amparo_common.clock import SetClock
@@ -58,6 +51,13 @@ from amparo_common.vocabulary.codes import (
     ReporterType,
     SafeContact,
 )
+from amparo_referral.adapters.port import Outcome, Parcel
+from amparo_referral.delivery import Sender
+from amparo_referral.domain.referrals import Referral
+from amparo_referral.domain.routes import PartnerEntry, Route
+from amparo_referral.repository import directory as entries, referrals
+from amparo_referral.service import Desk, build_due, take
+from amparo_referral.tables import REFERRAL
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TEXT = "A man from a game asks my daughter to meet him."

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
-from amparo_referral.api import create_app
-from amparo_referral.tables import ACKNOWLEDGEMENT
 
 from amparo_common import webhooks
 from amparo_common.auth.principal import Principal
@@ -20,6 +19,8 @@ from amparo_common.crypto.parts import open_text
 from amparo_common.db.tables import AUDIT_ENTRY
 from amparo_common.ids import uuid7
 from amparo_common.vocabulary.codes import AcknowledgementCode, Level, ReferralStatus, Release, Role
+from amparo_referral.api import create_app
+from amparo_referral.tables import ACKNOWLEDGEMENT
 
 pytestmark = pytest.mark.anyio
 
@@ -149,8 +150,6 @@ async def test_forged_old_and_missing_signatures_are_refused_and_nothing_is_stor
 
 
 def replace_id(partner: Any) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(partner, id=uuid7())
 
 

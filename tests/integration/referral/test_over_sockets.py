@@ -7,18 +7,13 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from amparo.demo_partner import DemoPartner, create_app as partner_app
-from amparo_referral import demo
-from amparo_referral.adapters.webhook import WebhookAdapter
-from amparo_referral.api import create_app
-from amparo_referral.delivery import Sender
-from amparo_referral.tables import ATTEMPT
 
+from amparo.demo_partner import DemoPartner, create_app as partner_app
 from amparo_common import webhooks
 from amparo_common.auth.verifier import TokenError
 from amparo_common.clock import SystemClock
@@ -26,6 +21,12 @@ from amparo_common.http import GuardedClient, service_client
 from amparo_common.runtime import Service, serve
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Adapter, ReferralStatus
+from amparo_referral import demo
+from amparo_referral.adapters.webhook import WebhookAdapter
+from amparo_referral.api import create_app
+from amparo_referral.delivery import Sender
+from amparo_referral.repository import directory as entries
+from amparo_referral.tables import ATTEMPT
 
 pytestmark = pytest.mark.anyio
 
@@ -149,17 +150,19 @@ async def test_an_address_inside_our_own_network_is_never_reached(world: Any) ->
 
 async def test_a_slow_partner_does_not_hold_up_another_over_sockets(world: Any) -> None:
     slow, quick = Receiver([], delay_s=1.5), Receiver([])
-    async with slow.listening() as slow_at, quick.listening() as quick_at:
-        async with sending(world, allow=[("127.0.0.1", slow.port), ("127.0.0.1", quick.port)]):
-            held_up = await world.partner("Slow", address=slow_at)
-            await world.route(held_up, country="GT", priority=1)
-            await world.routed("Quick", address=quick_at)
-            for _ in range(6):
-                await world.open(country="GT")
-            began = time.perf_counter()
-            await world.open(country="IS")
-            await until(lambda: quick.requests)
-            assert time.perf_counter() - began < 1.0
+    async with AsyncExitStack() as stack:
+        slow_at = await stack.enter_async_context(slow.listening())
+        quick_at = await stack.enter_async_context(quick.listening())
+        await stack.enter_async_context(sending(world, allow=[("127.0.0.1", slow.port), ("127.0.0.1", quick.port)]))
+        held_up = await world.partner("Slow", address=slow_at)
+        await world.route(held_up, country="GT", priority=1)
+        await world.routed("Quick", address=quick_at)
+        for _ in range(6):
+            await world.open(country="GT")
+        began = time.perf_counter()
+        await world.open(country="IS")
+        await until(lambda: quick.requests)
+        assert time.perf_counter() - began < 1.0
 
 
 # ---------------------------------------------------------------- with the demo partner
@@ -245,8 +248,6 @@ async def test_the_demo_partner_goes_on_answering_after_a_restart_and_cuts_off_a
 async def test_the_demo_seed_is_the_same_at_every_start(world: Any) -> None:
     for _ in range(2):
         await demo.seed(world.desk, pair=("127.0.0.1", 8090))
-    from amparo_referral.repository import directory as entries
-
     summaries = await world.database.read(entries.partners)
     assert [one.entry.organisation for one in summaries] == ["demo-hotline"] * 2
     assert {one.entry.id for one in summaries} == {partner.id for partner in demo.PARTNERS}

@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from amparo_referral.domain.routes import Route
-from amparo_referral.partners import By, set_route
-from amparo_referral.tables import DELIVERY, NO_ROUTE, PACKAGE, REPORT, referral_metadata
 
 from amparo_common.db.migrations import differences
 from amparo_common.db.tables import AUDIT_ENTRY, common_metadata
@@ -24,6 +21,9 @@ from amparo_common.vocabulary.codes import (
     Release,
     Role,
 )
+from amparo_referral.domain.routes import Route
+from amparo_referral.partners import By, set_route
+from amparo_referral.tables import DELIVERY, NO_ROUTE, PACKAGE, REPORT, referral_metadata
 
 pytestmark = pytest.mark.anyio
 
@@ -223,7 +223,7 @@ async def test_a_human_who_decides_for_another_body_takes_back_what_waits(world:
 
 async def test_the_partner_inbox_has_it_the_moment_it_is_queued(world: Any) -> None:
     await world.routed("Inbox", adapter=Adapter.PARTNER_INBOX, address=None, has_secret=False)
-    case, referral = await world.open()
+    _, referral = await world.open()
     assert referral.status is ReferralStatus.DELIVERED
     assert await world.send() == 0
     event = (await world.told())[-1]

@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from amparo_common import faults
+from amparo_common.db.tables import AUDIT_ENTRY
+from amparo_common.vocabulary.codes import IncidentStatus, Level, ReferralStatus
+from amparo_referral import outcomes
 from amparo_referral.adapters.port import Outcome
 from amparo_referral.delivery import claim
 from amparo_referral.domain.retries import WAITS
 from amparo_referral.fallbacks import escalate_due
 from amparo_referral.repository import deliveries
 from amparo_referral.tables import ATTEMPT, DELIVERY, PARTNER
-
-from amparo_common import faults
-from amparo_common.db.tables import AUDIT_ENTRY
-from amparo_common.vocabulary.codes import IncidentStatus, Level, ReferralStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -93,8 +94,6 @@ async def test_an_outcome_of_a_lease_that_ran_out_changes_nothing_but_a_success_
     world.clock.move(timedelta(seconds=61))
     world.adapter.answers += [FAILED]
     assert await world.send() == 1
-    from amparo_referral import outcomes
-
     taken = Outcome(slug="delivered", status_code=200, delivered=True)
     for outcome in (FAILED, taken):
         await world.database.write(
@@ -262,3 +261,14 @@ async def test_a_slow_partner_delays_nobody_else(world: Any) -> None:
         blocked.set()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_loop_ends_when_it_is_cancelled_in_the_moment_it_is_rung(world: Any) -> None:
+    for _ in range(20):
+        running = asyncio.create_task(world.sender.run())
+        await asyncio.sleep(0.01)
+        world.sender.ring()
+        running.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.gather(running, return_exceptions=True)
+        assert running.cancelled()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from amparo_referral.domain.acknowledgements import after
 
 from amparo_common.vocabulary.codes import AcknowledgementCode as Answer, ReferralStatus as Status
+from amparo_referral.domain.acknowledgements import after
 
 TO_ACKNOWLEDGED = {"RECEIVED", "NEED_INFO", "IN_PROGRESS"}
 TO_ACCEPTED = {"ACCEPTED", "CASE_OPENED"}

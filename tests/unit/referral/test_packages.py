@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from amparo_referral.domain.package import MOST_REPORTS, Account, Hash, Informed, ReportFacts, Told, compose
-from amparo_referral.domain.profiles import FIELDS, profile_of, withheld_from
-from amparo_referral.domain.routes import STAYS_HERE
 
 from amparo_common.events.types import Decision, FactorFinding, IncidentTriaged, RuleFired
 from amparo_common.ids import uuid7
@@ -26,6 +23,9 @@ from amparo_common.vocabulary.codes import (
     ReporterType,
     SafeContact,
 )
+from amparo_referral.domain.package import MOST_REPORTS, Account, Hash, Informed, ReportFacts, Told, compose
+from amparo_referral.domain.profiles import FIELDS, profile_of, withheld_from
+from amparo_referral.domain.routes import STAYS_HERE
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALWAYS = {"reporter.name", "reporter.contact", "reporter.network"}
@@ -35,7 +35,10 @@ WITHHELD = {
     "EMERGENCY_SERVICES": ALWAYS,
     "CHILD_PROTECTION_AUTHORITY": ALWAYS,
     "HOTLINE": ALWAYS
-    | {"assessment.factors", "reports.text", "child.age", "child.imminent_danger", "contact.safe_contact", "reporter.type"},
+    | {
+        "assessment.factors", "reports.text", "child.age", "child.imminent_danger", "contact.safe_contact",
+        "reporter.type",
+    },
     "CHILD_HELPLINE": ALWAYS
     | {"reports.text", "reports.urls", "reports.accounts", "reports.hashes", "reports.occurred_at"},
     "PLATFORM_PROVIDER": ALWAYS
@@ -52,8 +55,9 @@ WITHHELD = {
         ("REGULATOR", "DATA_PROTECTION_AUTHORITY"),
         ALWAYS
         | {
-            "assessment.reasons", "assessment.factors", "reports.text", "reports.accounts", "reports.hashes", "child.age",
-            "child.age_band", "child.count", "child.imminent_danger", "contact.safe_contact", "reporter.type",
+            "assessment.reasons", "assessment.factors", "reports.text", "reports.accounts", "reports.hashes",
+            "child.age", "child.age_band", "child.count", "child.imminent_danger",
+            "contact.safe_contact", "reporter.type",
             "done.informed",
         },
     ),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from amparo_common.clock import SetClock
+from amparo_common.ids import uuid7
+from amparo_common.vocabulary.codes import Level, ReferralStatus as Status, Release
 from amparo_referral.adapters.webhook import outcome_of
 from amparo_referral.breaker import OPENS_AFTER, Breakers
 from amparo_referral.domain.release import gate
 from amparo_referral.domain.retries import WAITS, wait_after
 from amparo_referral.domain.targets import due_at, escalation_at
-
-from amparo_common.clock import SetClock
-from amparo_common.ids import uuid7
-from amparo_common.vocabulary.codes import Level, ReferralStatus as Status, Release
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

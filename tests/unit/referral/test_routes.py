@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from amparo_referral.domain.routes import Directory, PartnerEntry, Route
 
 from amparo_common.vocabulary.codes import Adapter, Category, Destination, Level, Release
+from amparo_referral.domain.routes import Directory, PartnerEntry, Route
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 A, B = UUID(int=1), UUID(int=2)

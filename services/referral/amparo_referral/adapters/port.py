@@ -47,6 +47,6 @@ class PartnerAdapter(Protocol):
     async def deliver(self, parcel: Parcel) -> Outcome:
         """Make one attempt, bounded in time, and say how it ended.
 
-        What the partner makes of it twice is the same as once: `message_id` tells. Raises nothing that a partner causes.
+        A partner that gets it twice knows it by `message_id`. Raises nothing that a partner causes.
         """
         ...

@@ -27,8 +27,8 @@ class Field(msgspec.Struct, frozen=True):
     reason: str
 
 
-#: Every field that may be left out, in the order of the package. What is not here goes to everybody: the references, the
-#: level, the category, the rule set, the legal frame and the marking as an allegation.
+#: Every field that may be left out, in the order of the package. What is not here goes to everybody: the references,
+#: the level, the category, the rule set, the legal frame and the marking as an allegation.
 FIELDS: Final[Mapping[str, Field]] = {
     "assessment.reasons": Field(
         _PROTECTS | _HELPS | {To.HOTLINE},

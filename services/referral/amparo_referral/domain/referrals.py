@@ -23,8 +23,8 @@ SILENT: Final = frozenset({Status.QUEUED, Status.DELIVERED, Status.UNDELIVERABLE
 class Referral(msgspec.Struct, frozen=True, kw_only=True):
     """One referral of an incident to one partner, package and answers left out.
 
-    `ordinal` counts the partners asked for the same destination, from 0; those above it are fallbacks. `build_at` is set
-    while a package is wanted, `wanted_at` since when; `escalate_at` while the partner's silence is timed.
+    `ordinal` counts the partners asked for the same destination, from 0; those above it are fallbacks. `build_at` is
+    set while a package is wanted, `wanted_at` since when; `escalate_at` while the partner's silence is timed.
     """
 
     id: UUID

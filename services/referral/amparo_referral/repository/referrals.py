@@ -110,7 +110,7 @@ def mark_attempted(connection: Connection, ids: Sequence[UUID]) -> None:
 
 
 def want_complete(connection: Connection, incident_ids: Sequence[UUID], *, now: datetime) -> list[UUID]:
-    """Ask for packages at once where one waits for the incident's first report, or was made without it; return which."""
+    """Ask for packages at once where one waits for the first report, or was made without it; return which."""
     newest = select(PACKAGE.c.referral_id).where(
         PACKAGE.c.incident_id.in_(incident_ids),
         PACKAGE.c.complete.is_(False),
