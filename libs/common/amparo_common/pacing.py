@@ -40,4 +40,5 @@ class UrgentFirst:
         """Wait until urgent work is done, or the patience over."""
         if not self._quiet.is_set():
             with suppress(TimeoutError):  # the patience is over: one slice now, so that standard never starves
-                await asyncio.wait_for(self._quiet.wait(), self._patience_s)
+                async with asyncio.timeout(self._patience_s):
+                    await self._quiet.wait()

@@ -59,7 +59,9 @@ class Relay:
             self.healthy_at = self._clock.now()
             if not more:
                 with suppress(TimeoutError):  # then it is time to look without having been rung for
-                    await asyncio.wait_for(self._bell.wait(), self._poll_s)
+                    # Not wait_for: on Python 3.11 it may swallow a cancellation that comes together with the bell.
+                    async with asyncio.timeout(self._poll_s):
+                        await self._bell.wait()
 
     async def drain(self) -> None:
         """Publish what waits, and return; for an orderly end. Raises TransientError when the log does not answer."""
