@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from amparo_common.testing.syncs import STRACE, why_not
+from amparo_common.testing.syncs import STRACE, spans, synced, why_not
 
 APPENDING = """
 import asyncio, os, sys
@@ -44,7 +43,7 @@ def test_a_sync_stands_between_the_wish_and_the_answer(tmp_path: Path, start: st
         stdout=subprocess.DEVNULL,
         timeout=60,
     )
-    spans = re.findall(f"{start}(.*?){end}", trace.read_text(), flags=re.DOTALL)
-    assert len(spans) == 5
-    for span in spans:
-        assert re.search(r"f(data)?sync(\(\d+\)| resumed>\)) += 0", span), span
+    found = spans(trace.read_text(), start=start, end=end)
+    assert len(found) == 5
+    for lines in found:
+        assert synced(lines, file="log.db-wal"), lines
