@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
@@ -21,7 +22,7 @@ from amparo_common.consumer import of_type
 from amparo_common.crypto import key_table
 from amparo_common.crypto.data_keys import Destroyed, KeyAnswer, KeyState
 from amparo_common.crypto.parts import Message, open_message, seal_part
-from amparo_common.crypto.sealing import DataKey
+from amparo_common.crypto.sealing import DataKey, SealBrokenError
 from amparo_common.db.port import Database
 from amparo_common.errors import Problem
 from amparo_common.events.codec import Received
@@ -41,6 +42,8 @@ from amparo_intake.reading import Submission, wrong_field
 from amparo_intake.repository import CaseReport, Conflict, NewReport, Outcome, Repeat, SealedMessage
 from amparo_intake.settings import SERVICE
 from amparo_intake.sources import Allowances, Sources, Submitters
+
+_log: Final = structlog.get_logger()
 
 #: Unknown case codes from one source: enough for typing errors, far too few for guessing among 10^16.
 _GUESSES: Final = Rate(per_second=0.5, burst=30)
@@ -245,7 +248,12 @@ class Intake:
             return KeyState.UNKNOWN
         if stored is KeyState.DESTROYED:
             return KeyState.DESTROYED
-        return key_table.unwrapped_for(report_id, stored, provider=self._secrets.provider)
+        try:
+            return key_table.unwrapped_for(report_id, stored, provider=self._secrets.provider)
+        except SealBrokenError:
+            # One damaged row must not hold up the other reports of the call: unknown makes a dead letter of its own.
+            _log.exception("a data key is damaged", report_id=str(report_id))
+            return KeyState.UNKNOWN
 
     async def record_key_call(self, count: int, *, purpose: Purpose | None, caller: Principal, allowed: bool) -> None:
         """Write the audit row of a call for data keys, a refused one too."""

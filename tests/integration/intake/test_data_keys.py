@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from amparo_common.crypto.data_keys import KeyState, RemoteDataKeys
 from amparo_common.crypto.key_table import destroy
@@ -44,6 +45,17 @@ async def test_a_service_gets_key_destroyed_and_unknown_in_one_call_with_one_aud
     assert (row.actor, row.role, row.purpose, row.subject, row.allowed) == (
         "service", "service", "TRIAGE", "3 data keys", True,
     )  # fmt: skip
+
+
+async def test_a_damaged_key_is_unknown_and_leaves_the_others_of_the_call_alone(intake: Any) -> None:
+    kept, damaged = [UUID((await intake.report())["report_id"]) for _ in range(2)]
+    spoil = text("UPDATE data_key SET wrapped = zeroblob(length(wrapped)) WHERE report_id = :id")
+    given = {"id": damaged.bytes}
+    assert await intake.database.write(lambda connection: connection.execute(spoil, given).rowcount) == 1
+    reply = await intake.post("/v1/keys", {"ids": [str(kept), str(damaged)], "purpose": "TRIAGE"}, token="service")
+    keys = reply.json()["keys"]
+    assert keys[str(damaged)] == {"state": "unknown"}
+    assert keys[str(kept)]["state"] == "key"
 
 
 @pytest.mark.parametrize(
