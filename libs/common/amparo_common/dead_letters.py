@@ -161,13 +161,20 @@ def depth(session: Session) -> int:
 
 
 def replay(
-    connection: Connection, ids: Sequence[UUID], *, actor: str, role: str, service: str, now: datetime
+    connection: Connection,
+    ids: Sequence[UUID],
+    *,
+    actor: str,
+    role: str,
+    service: str,
+    now: datetime,
+    because: str | None = None,
 ) -> list[UUID]:
     """Publish waiting dead letters again as they came, one attempt higher; audited. Returns those that did wait.
 
     Only the group that failed takes them: the others have the event id in their inbox.
     """
-    letters = _settle(connection, ids, state=REPLAYED)
+    letters = _settle(connection, ids, state=REPLAYED, because=because)
     for letter in letters:
         record = NewRecord(topic=letter["topic"], key=letter["key"], value=letter["value"], headers=_again(letter))
         event_id, urgent = event_id_of(record), letter["topic"].endswith(".urgent")
@@ -179,10 +186,17 @@ def replay(
 
 
 def discard(
-    connection: Connection, ids: Sequence[UUID], *, actor: str, role: str, service: str, now: datetime
+    connection: Connection,
+    ids: Sequence[UUID],
+    *,
+    actor: str,
+    role: str,
+    service: str,
+    now: datetime,
+    because: str | None = None,
 ) -> list[UUID]:
     """Give waiting dead letters up and wipe their content; audited. Returns those that did wait."""
-    letters = _settle(connection, ids, state=DISCARDED)
+    letters = _settle(connection, ids, state=DISCARDED, because=because)
     gone = [letter["id"] for letter in letters]
     if gone:
         wiped = update(DEAD_LETTER).where(DEAD_LETTER.c.id.in_(gone)).values(value=b"", headers=outbox.pack_headers(()))
@@ -191,13 +205,22 @@ def discard(
     return gone
 
 
-def _settle(connection: Connection, ids: Sequence[UUID], *, state: str) -> list[Mapping[str, Any]]:
+def reasons_of(letter: DeadLetter) -> tuple[str, str | None]:
+    """Return why the record is here, and why it was settled when somebody said so."""
+    why, line_end, because = letter.reason.partition("\n")
+    return why, because if line_end else None
+
+
+def _settle(connection: Connection, ids: Sequence[UUID], *, state: str, because: str | None) -> list[Mapping[str, Any]]:
     wanted = DEAD_LETTER.c.id.in_(list(ids)) & (DEAD_LETTER.c.state == WAITING)
     found = connection.execute(select(DEAD_LETTER).where(wanted).order_by(DEAD_LETTER.c.at).with_for_update())
     letters: list[Mapping[str, Any]] = [dict(row) for row in found.mappings()]
     if letters:
         settled = [letter["id"] for letter in letters]
-        connection.execute(update(DEAD_LETTER).where(DEAD_LETTER.c.id.in_(settled)).values(state=state))
+        changed: dict[str, Any] = {"state": state}
+        if because is not None:
+            changed["reason"] = DEAD_LETTER.c.reason + "\n" + because
+        connection.execute(update(DEAD_LETTER).where(DEAD_LETTER.c.id.in_(settled)).values(changed))
     return letters
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
 from amparo_common.clock import SystemClock
@@ -64,12 +65,16 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             telemetry=telemetry,
             readiness=_readiness(consumer),
         )
+        operations.mount(app, service=SERVICE, database=own, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,
             port=settings.port(PORTS[SERVICE]),
             app=app,
             tasks=(consumer.run, checkpointer.run, relay.run, verifier.run),
-            stopping=(StopStep(name="relay", run=relay.drain),),
+            stopping=(
+                StopStep(name="checkpoint", run=checkpointer.sign_last),
+                StopStep(name="relay", run=relay.drain),
+            ),
             telemetry=telemetry,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
 from amparo_common.clock import SystemClock
@@ -78,12 +79,17 @@ async def compose(settings: IntakeSettings, *, log: EventLog) -> AsyncIterator[S
             telemetry=telemetry,
             readiness=_readiness(upkeep, consumer),
         )
+        operations.mount(app, service=SERVICE, database=database, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,
             port=settings.own_port,
             app=app,
             tasks=(consumer.run, checkpointer.run, relay.run, verifier.run, upkeep.run),
-            stopping=(StopStep(name="gathering", run=intake.close), StopStep(name="relay", run=relay.drain)),
+            stopping=(
+                StopStep(name="gathering", run=intake.close),
+                StopStep(name="checkpoint", run=checkpointer.sign_last),
+                StopStep(name="relay", run=relay.drain),
+            ),
             telemetry=telemetry,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.service_tokens import ServiceTokens
 from amparo_common.auth.verifier import Verifier
@@ -14,7 +15,7 @@ from amparo_common.crypto.data_keys import RemoteDataKeys
 from amparo_common.db.migrations import migrate
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.events.types import IncidentTriaged
-from amparo_common.http import GuardedClient, service_client
+from amparo_common.http import GuardedClient, ServiceClient, service_client
 from amparo_common.log.port import EventLog
 from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
@@ -66,24 +67,19 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
         desk.ring_builder, desk.ring_sender = builder.ring, sender.ring
         consumer = consumer_of(desk, log=log, database=database, clock=clock)
         relay = Relay(service=SERVICE, database=database, log=log, clock=clock)
-        verifier = Verifier(
-            settings.oidc_issuer,
-            discovery_url=settings.oidc_discovery_url,
-            http=http,
-            clock=clock,
-            clients=settings.oidc_clients,
-            telemetry=telemetry,
-        )
+        verifier = _verifier(settings, http=http, clock=clock, telemetry=telemetry)
         checkpointer = Checkpointer(
             service=SERVICE, database=database, signer=CheckpointSigner(provider.derive("referral.audit")), clock=clock
         )
         figures = Figures(database, clock=clock)
         figures.publish(telemetry)
         _watch(telemetry, consumer=consumer, relay=relay)
+        app = create_app(desk, verifier=verifier, telemetry=telemetry, readiness=_readiness(consumer))
+        operations.mount(app, service=SERVICE, database=database, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,
             port=settings.port(PORTS[SERVICE]),
-            app=create_app(desk, verifier=verifier, telemetry=telemetry, readiness=_readiness(consumer)),
+            app=app,
             tasks=(
                 consumer.run,
                 builder.run,
@@ -94,9 +90,23 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
                 checkpointer.run,
                 figures.run,
             ),
-            stopping=(StopStep(name="relay", run=relay.drain),),
+            stopping=(
+                StopStep(name="checkpoint", run=checkpointer.sign_last),
+                StopStep(name="relay", run=relay.drain),
+            ),
             telemetry=telemetry,
         )
+
+
+def _verifier(settings: ReferralSettings, *, http: ServiceClient, clock: Clock, telemetry: Telemetry) -> Verifier:
+    return Verifier(
+        settings.oidc_issuer,
+        discovery_url=settings.oidc_discovery_url,
+        http=http,
+        clock=clock,
+        clients=settings.oidc_clients,
+        telemetry=telemetry,
+    )
 
 
 def _allowed(settings: ReferralSettings) -> Sequence[tuple[str, int]]:

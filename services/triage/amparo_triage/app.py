@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.service_tokens import ServiceTokens
 from amparo_common.auth.verifier import Verifier
@@ -66,6 +67,7 @@ async def compose(settings: TriageSettings, *, log: EventLog) -> AsyncIterator[S
         )
         _watch(telemetry, consumer=consumer, relay=relay)
         app = create_app(pack=pack, verifier=verifier, telemetry=telemetry, readiness=_readiness(upkeep, consumer))
+        operations.mount(app, service=SERVICE, database=database, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,
             port=settings.own_port,
@@ -78,7 +80,10 @@ async def compose(settings: TriageSettings, *, log: EventLog) -> AsyncIterator[S
                 relay.run,
                 verifier.run,
             ),
-            stopping=(StopStep(name="relay", run=relay.drain),),
+            stopping=(
+                StopStep(name="checkpoint", run=checkpointer.sign_last),
+                StopStep(name="relay", run=relay.drain),
+            ),
             telemetry=telemetry,
         )
 

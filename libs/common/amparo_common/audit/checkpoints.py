@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -143,6 +144,11 @@ class Checkpointer:
         self._every_rows, self._every_s = every_rows, every_s
         self._signed_at = time.monotonic()
 
+    @property
+    def public_keys(self) -> Mapping[str, Ed25519PublicKey]:
+        """The keys that the chain's checkpoints are signed with, by key id, for whoever verifies."""
+        return {self._signer.key_id: self._signer.public_key}
+
     async def run(self) -> None:
         """Sign until cancelled."""
         backoff = Backoff()
@@ -157,13 +163,17 @@ class Checkpointer:
             await asyncio.sleep(min(_LOOK_EVERY_S, self._every_s))
 
     async def sign(self) -> Checkpoint | None:
-        """Sign the head now; for an orderly end, too."""
+        """Sign the head now, unless it is signed."""
         service, signer, now = self._service, self._signer, self._clock.now()
         made = await self._database.write(
             lambda connection: checkpoint(connection, service=service, signer=signer, now=now)
         )
         self._signed_at = time.monotonic()
         return made
+
+    async def sign_last(self) -> None:
+        """Sign the head at the service's end, so that a stopped chain is signed as a whole."""
+        await self.sign()
 
     async def _due(self) -> bool:
         added = await self._database.read(self._added)

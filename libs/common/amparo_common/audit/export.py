@@ -6,22 +6,20 @@ The lines: one `{"checkpoint": ...}` for each signed head, one `{"entry": ...}` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from amparo_common.audit.chain import GENESIS
 from amparo_common.audit.checkpoints import Checkpoint, stored_checkpoints
-from amparo_common.audit.verification import ChainWalk, Verdict, stored_head
+from amparo_common.audit.verification import ChainWalk, Verdict, stored_page
 from amparo_common.clock import rfc3339
-from amparo_common.db.tables import AUDIT_ENTRY
-
-_ROWS_AT_ONCE: Final = 1_000
+from amparo_common.db.port import Database
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,13 +61,37 @@ _lines: Final = msgspec.json.Decoder(_Line)
 
 def export(session: Session, *, service: str) -> Iterator[bytes]:
     """Yield the chain of `service` as JSON lines, each with its line end, without holding it all."""
-    for one in stored_checkpoints(session, service=service):
-        yield _written({"checkpoint": _signed(one)})
-    query = select(AUDIT_ENTRY).where(AUDIT_ENTRY.c.service == service).order_by(AUDIT_ENTRY.c.sequence)
-    for row in session.execute(query).yield_per(_ROWS_AT_ONCE).mappings():
-        yield _written({"entry": {**row, "at": rfc3339(row["at"]), "hash": row["hash"].hex()}})
-    size, head = stored_head(session, service)
-    yield _written({"head": {"service": service, "size": size, "hash": head.hex()}})
+    yield from _opening(session, service=service).splitlines(keepends=True)
+    reached: int | None = 0
+    while reached is not None:
+        lines, reached = _page(session, service=service, after=reached)
+        yield from lines.splitlines(keepends=True)
+
+
+async def export_in_pages(database: Database, *, service: str) -> AsyncIterator[bytes]:
+    """Yield what `export` does, a page of lines at a time, without keeping one reader busy for the whole chain."""
+    yield await database.read(partial(_opening, service=service))
+    reached: int | None = 0
+    while reached is not None:
+        lines, reached = await database.read(partial(_page, service=service, after=reached))
+        yield lines
+
+
+def _opening(session: Session, *, service: str) -> bytes:
+    return b"".join(_written({"checkpoint": _signed(one)}) for one in stored_checkpoints(session, service=service))
+
+
+def _page(session: Session, *, service: str, after: int) -> tuple[bytes, int | None]:
+    """Write one page and say where the next begins; the last one ends with the head of the same snapshot."""
+    rows, head = stored_page(session, service=service, after=after)
+    lines = b"".join(_written({"entry": _entry(row)}) for row in rows)
+    if head is None:
+        return lines, int(rows[-1]["sequence"])
+    return lines + _written({"head": {"service": service, "size": head[0], "hash": head[1].hex()}}), None
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "at": rfc3339(row["at"]), "hash": row["hash"].hex()}
 
 
 def _written(line: Mapping[str, Any]) -> bytes:
@@ -113,9 +135,9 @@ def _taken(walk: ChainWalk, line: _Line) -> Verdict | None:
         walk.expect(_checkpoint(line.checkpoint))
         return None
     if line.entry is not None:
-        return None if walk.row(_row(line.entry)) else walk.end(size=0, head=GENESIS)
+        return None if walk.row(_row(line.entry)) else walk.end(0, GENESIS)
     if line.head is not None:
-        return walk.end(size=line.head.size, head=bytes.fromhex(line.head.hash))
+        return walk.end(line.head.size, bytes.fromhex(line.head.hash))
     return walk.fail("a line is out of place")
 
 

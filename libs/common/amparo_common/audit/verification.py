@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from amparo_common.audit.chain import GENESIS, link
 from amparo_common.audit.checkpoints import Checkpoint, stored_checkpoints
+from amparo_common.db.port import Database
 from amparo_common.db.tables import AUDIT_ENTRY, AUDIT_HEAD
 
-_ROWS_AT_ONCE: Final = 1_000
+#: Rows of one page.
+ROWS_AT_ONCE: Final = 1_000
 
 #: Public keys of the checkpoints by key id; None when signatures are not to be checked.
 Keys = Mapping[str, Ed25519PublicKey] | None
@@ -22,12 +25,16 @@ Keys = Mapping[str, Ed25519PublicKey] | None
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`size` rows follow from each other. When not `ok`, `problem` says what is wrong from row `sequence` on."""
+    """`size` rows follow from each other, the last with hash `head` (hexadecimal).
+
+    When not `ok`, `problem` says what is wrong from row `sequence` on.
+    """
 
     ok: bool
     size: int
     problem: str | None = None
     sequence: int | None = None
+    head: str = field(default="", compare=False)
 
 
 class ChainWalk:
@@ -40,6 +47,11 @@ class ChainWalk:
         self._checkpoints: list[Checkpoint] = []
         #: The hash met at the size of each checkpoint; None until the walk comes by.
         self._hashes: dict[int, bytes | None] = {}
+
+    @property
+    def size(self) -> int:
+        """How many rows follow from each other so far."""
+        return self._size
 
     def expect(self, checkpoint: Checkpoint) -> None:
         """Hold the chain against `checkpoint` at the end; tell it before the first row."""
@@ -60,18 +72,18 @@ class ChainWalk:
             self._hashes[sequence] = self._hash
         return True
 
-    def end(self, *, size: int, head: bytes) -> Verdict:
+    def end(self, size: int, head: bytes) -> Verdict:
         """Hold the chain against its checkpoints and against the head that was kept apart; return the verdict."""
         if self._wrong is None:
             self._against_checkpoints()
         if self._wrong is None:
             self._against_head(size, head)
-        return self._wrong or Verdict(ok=True, size=self._size)
+        return self._wrong or Verdict(ok=True, size=self._size, head=self._hash.hex())
 
     def fail(self, problem: str) -> Verdict:
         """Give up at the present place: what follows is not readable."""
         self._fail(problem, self._size + 1)
-        return self._wrong or Verdict(ok=True, size=self._size)
+        return self._wrong or Verdict(ok=True, size=self._size, head=self._hash.hex())
 
     def _against_checkpoints(self) -> None:
         proven = 0
@@ -99,7 +111,9 @@ class ChainWalk:
             self._fail("the last row is not the one that was recorded", self._size)
 
     def _fail(self, problem: str, sequence: int) -> bool:
-        self._wrong = self._wrong or Verdict(ok=False, size=self._size, problem=problem, sequence=sequence)
+        self._wrong = self._wrong or Verdict(
+            ok=False, size=self._size, head=self._hash.hex(), problem=problem, sequence=sequence
+        )
         return False
 
 
@@ -113,12 +127,38 @@ def verify(session: Session, *, service: str, keys: Keys = None, witnessed: Sequ
     walk = ChainWalk(service, keys=keys)
     for one in (*stored_checkpoints(session, service=service), *witnessed):
         walk.expect(one)
+    while (head := _walk_page(session, walk, service=service)) is None:
+        pass
+    return walk.end(*head)
+
+
+async def verify_in_pages(
+    database: Database, *, service: str, keys: Keys = None, witnessed: Sequence[Checkpoint] = ()
+) -> Verdict:
+    """Do what `verify` does without keeping one reader and one snapshot busy for the length of the chain."""
+    walk = ChainWalk(service, keys=keys)
+    for one in (*await database.read(lambda session: stored_checkpoints(session, service=service)), *witnessed):
+        walk.expect(one)
+    while (head := await database.read(lambda session: _walk_page(session, walk, service=service))) is None:
+        pass
+    return await asyncio.to_thread(walk.end, *head)
+
+
+def _walk_page(session: Session, walk: ChainWalk, *, service: str) -> tuple[int, bytes] | None:
+    """Walk one page; return the head, of the same snapshot, when nothing stands behind it or something is wrong."""
+    rows, head = stored_page(session, service=service, after=walk.size)
+    if all(walk.row(row) for row in rows):
+        return head
+    return stored_head(session, service)
+
+
+def stored_page(session: Session, *, service: str, after: int) -> tuple[list[dict[str, Any]], tuple[int, bytes] | None]:
+    """Return rows of a chain behind row `after` (0: from its start), and the head once they are the last of them."""
     query = select(AUDIT_ENTRY).where(AUDIT_ENTRY.c.service == service).order_by(AUDIT_ENTRY.c.sequence)
-    for row in session.execute(query).yield_per(_ROWS_AT_ONCE).mappings():
-        if not walk.row(dict(row)):
-            break
-    size, head = stored_head(session, service)
-    return walk.end(size=size, head=head)
+    if after:
+        query = query.where(AUDIT_ENTRY.c.sequence > after)
+    rows = [dict(row) for row in session.execute(query.limit(ROWS_AT_ONCE)).mappings()]
+    return rows, None if len(rows) == ROWS_AT_ONCE else stored_head(session, service)
 
 
 def stored_head(session: Session, service: str) -> tuple[int, bytes]:

@@ -131,7 +131,7 @@ TABLE: Final[Mapping[Permission, Mapping[Role, Reach]]] = MappingProxyType(
         Permission.SUBMIT_REPORT: _all(*Role),
         Permission.FOLLOW_CASE: _all(*Role),
         Permission.FETCH_DATA_KEYS: _all(Role.SERVICE),
-        Permission.READ_DEAD_LETTERS: _all(Role.ADMIN, Role.AUDITOR),
+        Permission.READ_DEAD_LETTERS: _all(Role.ADMIN),
         Permission.REPLAY_DEAD_LETTERS: _all(Role.ADMIN),
         Permission.REPLAY_PROJECTION: _all(Role.ADMIN),
         Permission.READ_POLICY: _all(Role.TRIAGER, Role.SUPERVISOR, Role.AUDITOR, Role.ADMIN),

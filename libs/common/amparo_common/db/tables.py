@@ -49,7 +49,10 @@ class Inbox(CommonTable, table=True):
 
 
 class DeadLetter(CommonTable, table=True):
-    """A record that this service could not apply, as it came. `state` is `waiting`, `replayed` or `discarded`."""
+    """A record that this service could not apply, as it came. `state` is `waiting`, `replayed` or `discarded`.
+
+    `reason` is why it failed; behind a line end, why somebody settled it.
+    """
 
     __tablename__: ClassVar[str] = "dead_letter"
     __table_args__ = (Index("dead_letter_waiting", "state", "at", "id"),)
