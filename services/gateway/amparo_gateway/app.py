@@ -22,6 +22,7 @@ from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 from amparo_gateway.api import create_app
+from amparo_gateway.commands.client import Owners
 from amparo_gateway.consumer import projection_consumer, rewind_once
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.service import Desk
@@ -60,7 +61,13 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         checkpointer = Checkpointer(service=SERVICE, database=own, signer=signer, clock=clock)
         _watch(telemetry, consumer=consumer, relay=relay)
         app = create_app(
-            desk=Desk(own=own, projection=projection, seal=CursorSeal(keys.derive("gateway.cursors")), clock=clock),
+            desk=Desk(
+                own=own,
+                projection=projection,
+                seal=CursorSeal(keys.derive("gateway.cursors")),
+                owners=Owners(http=http, urls=_urls(settings)),
+                clock=clock,
+            ),
             verifier=verifier,
             telemetry=telemetry,
             readiness=_readiness(consumer),
@@ -77,6 +84,10 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             ),
             telemetry=telemetry,
         )
+
+
+def _urls(settings: GatewaySettings) -> dict[str, str]:
+    return {"intake": settings.intake_url, "triage": settings.triage_url, "referral": settings.referral_url}
 
 
 def _readiness(consumer: BatchConsumer) -> Callable[[], Sequence[str]]:

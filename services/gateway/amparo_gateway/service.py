@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from amparo_common.clock import Clock
 from amparo_common.db.port import Database
 from amparo_common.errors import Problem
 from amparo_common.events.codec import Received
+from amparo_gateway.commands.client import Owners
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.projection import repository as stored
 from amparo_gateway.projection.rows import batch_of
@@ -65,15 +67,21 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Desk:
     """Answers questions about the projection; what a role was denied goes on record in the gateway's own database."""
 
-    def __init__(self, *, own: Database, projection: Database, seal: CursorSeal, clock: Clock) -> None:
-        self._own, self._projection, self._seal, self._clock = own, projection, seal, clock
+    def __init__(self, *, own: Database, projection: Database, seal: CursorSeal, owners: Owners, clock: Clock) -> None:
+        self._own, self._projection, self._seal, self._owners, self._clock = own, projection, seal, owners, clock
 
     async def answer(self, question: Question, *, principal: Principal, trace_id: str) -> Mapping[str, Any]:
         """Return the members `data` and, where there are any, `errors` of a GraphQL answer.
 
         Raises Problem for a document without an operation that can be run here.
         """
-        context = Context(principal=principal, projection=self._projection, seal=self._seal, now=self._clock.now())
+        context = Context(
+            principal=principal,
+            projection=self._projection,
+            seal=self._seal,
+            owners=self._owners.traced(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
+            now=self._clock.now(),
+        )
         try:
             result = await execute(
                 question.query, variables=question.variables, operation=question.operation_name, context=context

@@ -28,6 +28,7 @@ from amparo_common.events.types import (
     ReportJoined,
     RuleFired,
 )
+from amparo_common.http import service_client
 from amparo_common.ids import reference, uuid7
 from amparo_common.log.port import NewRecord, Record
 from amparo_common.vocabulary.codes import (
@@ -47,6 +48,7 @@ from amparo_common.vocabulary.codes import (
     Role,
 )
 from amparo_gateway import service
+from amparo_gateway.commands.client import Owners
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.service import Desk, Question
 
@@ -216,10 +218,12 @@ class Gateway:
     own: SqliteDatabase
     projection: SqliteDatabase
     invented: Invented
+    owners: Owners
     clock: SetClock = field(default_factory=lambda: SetClock(NOON))
 
     def __post_init__(self) -> None:
-        self.desk = Desk(own=self.own, projection=self.projection, seal=CursorSeal(bytes(32)), clock=self.clock)
+        seal = CursorSeal(bytes(32))
+        self.desk = Desk(own=self.own, projection=self.projection, seal=seal, owners=self.owners, clock=self.clock)
 
     async def learn(self, *events: Event) -> None:
         await service.apply(self.projection, self.invented.received(*events))
@@ -291,6 +295,16 @@ async def open_projection(tmp_path: Path) -> AsyncIterator[Callable[[str], Any]]
 
 
 @pytest.fixture
-async def gateway(open_projection: Callable[[str], Any], invented: Invented) -> Gateway:
+def owner_urls() -> dict[str, str]:
+    """Addresses of the owning services: nobody listens there unless a test puts its own in."""
+    return dict.fromkeys(("intake", "triage", "referral"), "http://127.0.0.1:9")
+
+
+@pytest.fixture
+async def gateway(
+    open_projection: Callable[[str], Any], invented: Invented, owner_urls: dict[str, str]
+) -> AsyncIterator[Gateway]:
     own = await open_projection("own", package="amparo_gateway")
-    return Gateway(own=own, projection=await open_projection("projection"), invented=invented)
+    projection = await open_projection("projection")
+    async with service_client() as http:
+        yield Gateway(own=own, projection=projection, invented=invented, owners=Owners(http=http, urls=owner_urls))

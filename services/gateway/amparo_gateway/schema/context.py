@@ -14,6 +14,7 @@ from amparo_common.auth.permissions import Permission, Reach
 from amparo_common.auth.principal import EVERY_COUNTRY, Principal
 from amparo_common.db.port import Database
 from amparo_gateway import domain
+from amparo_gateway.commands.client import Owners
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.schema.errors import ForbiddenError
 from amparo_gateway.schema.loaders import Loaders
@@ -40,6 +41,8 @@ class Context:
     principal: Principal
     projection: Database
     seal: CursorSeal
+    #: The services that own what the projection shows, called as the caller.
+    owners: Owners
     now: datetime
 
     def reach(self, permission: Permission) -> domain.Scope:

@@ -8,36 +8,11 @@ import structlog
 from graphql import GraphQLError
 
 from amparo_common.errors import TransientError
+from amparo_gateway.errors import ForbiddenError, InvalidError, LimitExceededError, PublicError
+
+__all__ = ["ForbiddenError", "InvalidError", "LimitExceededError", "PublicError", "denied_fields", "shown"]
 
 _log = structlog.get_logger()
-
-
-class PublicError(GraphQLError):
-    """An error whose words and code are meant for the caller."""
-
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message, extensions={"code": code})
-
-
-class ForbiddenError(PublicError):
-    """The caller's role may not use this field."""
-
-    def __init__(self) -> None:
-        super().__init__("Your role may not use this field.", code="FORBIDDEN")
-
-
-class LimitExceededError(PublicError):
-    """The document asks for more than one request may."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="LIMIT_EXCEEDED")
-
-
-class InvalidError(PublicError):
-    """An argument has a value that makes no sense."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="INVALID")
 
 
 def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError]:
