@@ -16,17 +16,20 @@ from amparo_common.db.migrations import migrate
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.http import service_client
 from amparo_common.log.port import EventLog
+from amparo_common.operations.callers import Callers
 from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
 from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
+from amparo_gateway import replay
 from amparo_gateway.api import create_app
 from amparo_gateway.commands.client import Owners
 from amparo_gateway.consumer import projection_consumer, rewind_once
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.service import Desk
 from amparo_gateway.settings import SERVICE, GatewaySettings
+from amparo_gateway.switched_projection import SwitchedProjection
 
 #: So many records behind, the projection answers with what was long ago; a balancer is to ask elsewhere.
 _TOO_FAR_BEHIND: Final = 10_000
@@ -41,10 +44,9 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         stack.callback(telemetry.close)
         own = await SqliteDatabase.open(settings.data_dir / "gateway.db", service=SERVICE)
         stack.push_async_callback(own.close)
-        projection = await SqliteDatabase.open(settings.data_dir / "gateway-projection.db", service=SERVICE)
+        projection = await SwitchedProjection.open(settings.data_dir, service=SERVICE)
         stack.push_async_callback(projection.close)
         await migrate(own, package="amparo_gateway")
-        await migrate(projection, package="amparo_gateway.projection")
         await rewind_once(log, projection=projection, clock=clock)
         consumer = projection_consumer(log=log, own=own, projection=projection, clock=clock)
         relay = Relay(service=SERVICE, database=own, log=log, clock=clock)
@@ -73,11 +75,13 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             readiness=_readiness(consumer),
         )
         operations.mount(app, service=SERVICE, database=own, checkpointer=checkpointer, log=log, clock=clock)
+        rebuild = replay.Replay(log=log, projection=projection, clock=clock)
+        replay.mount(app, replay=rebuild, callers=Callers(service=SERVICE, database=own, clock=clock))
         yield Service(
             name=SERVICE,
             port=settings.port(PORTS[SERVICE]),
             app=app,
-            tasks=(consumer.run, checkpointer.run, relay.run, verifier.run),
+            tasks=(consumer.run, rebuild.run, checkpointer.run, relay.run, verifier.run),
             stopping=(
                 StopStep(name="checkpoint", run=checkpointer.sign_last),
                 StopStep(name="relay", run=relay.drain),

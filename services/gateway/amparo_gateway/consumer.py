@@ -26,6 +26,7 @@ _READ: Final[Mapping[Lane, Sequence[str]]] = {
         topic_of(Stream.AUDIT, lane=Lane.STANDARD),
     ),
 }
+TOPICS_READ: Final = tuple(topic for lane in _READ.values() for topic in lane)
 _JOIN_S: Final = 10.0
 
 
@@ -43,22 +44,23 @@ def projection_consumer(*, log: EventLog, own: Database, projection: Database, c
 
 
 async def rewind_once(log: EventLog, *, projection: Database, clock: Clock) -> bool:
-    """Start over from the oldest record when `projection` is new or was dropped; say whether that was so.
+    """Start over from the oldest record when `projection` is new, was dropped or has new tables; say whether it did.
 
     The positions lie in the log and the rows in the projection: a new file would miss what was read into the old one.
     The mark is stored after the positions, so a crash between the two rewinds once more.
     """
     if await service.is_filled_from_the_start(projection):
         return False
+    # What stands was written into other tables; a row of the same version would not be written again.
+    await service.drop(projection)
     await _rewind(log)
     await service.mark_filled_from_the_start(projection, now=clock.now())
     return True
 
 
 async def _rewind(log: EventLog) -> None:
-    topics = [topic for lane in _READ.values() for topic in lane]
-    wanted = frozenset(TopicPartition(topic, number) for topic in topics for number in range(TOPICS[topic]))
-    consumer = await log.consumer(SERVICE, topics=topics)
+    wanted = frozenset(TopicPartition(topic, number) for topic in TOPICS_READ for number in range(TOPICS[topic]))
+    consumer = await log.consumer(SERVICE, topics=TOPICS_READ)
     try:
         async with asyncio.timeout(_JOIN_S):
             while consumer.assignment() != wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -21,14 +21,16 @@ async def read_to_end(
     group: str,
     topics: Sequence[str],
     places: Mapping[TopicPartition, int] | None = None,
+    ends: Mapping[TopicPartition, int] | None = None,
     max_records: int = 200,
-) -> AsyncIterator[Sequence[Record]]:
-    """Yield the records from `places` (default: the oldest) up to the ends that the log has now, in partition order.
+) -> AsyncGenerator[Sequence[Record], None]:
+    """Yield records from `places` (default: the oldest) up to `ends` (default: the present ones).
 
-    `group` is a group of the reader's own, which must have no other member. Raises TransientError when it has one or
-    the log falls silent before its end, CorruptRecordError at a damaged record.
+    What is yielded at a time is of one partition. Close the generator (`aclosing`) when it is left early. `group` is
+    one of the reader's own, which must have no other member. Raises TransientError when it has one or the log falls
+    silent before its end, CorruptRecordError at a damaged record.
     """
-    ends = await log.end_offsets(topics)
+    ends = await log.end_offsets(topics) if ends is None else ends
     reached = {at: (places or {}).get(at, 0) for at in ends}
     if all(reached[at] >= end for at, end in ends.items()):
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 import structlog
@@ -35,9 +36,11 @@ class Witness:
         """Return them, oldest first. Raises TransientError or CorruptRecordError when the log cannot be read."""
         async with self._reading:
             group = f"{self._service}-audit-witness"
-            async for records in read_to_end(self._log, group=group, topics=[_TOPIC], places=self._places):
-                self._seen += [found for record in records if (found := self._of(record)) is not None]
-                self._places[records[-1].at] = records[-1].offset + 1
+            reading = read_to_end(self._log, group=group, topics=[_TOPIC], places=self._places)
+            async with aclosing(reading):
+                async for records in reading:
+                    self._seen += [found for record in records if (found := self._of(record)) is not None]
+                    self._places[records[-1].at] = records[-1].offset + 1
             return tuple(self._seen)
 
     def _of(self, record: Record) -> Checkpoint | None:
