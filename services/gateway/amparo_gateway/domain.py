@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from amparo_common.events.types import IncidentTriaged, ReferralChanged
+from amparo_common.events.types import AuditRecorded, IncidentTriaged, PartnerChanged, ReferralChanged, TaskChanged
 from amparo_common.vocabulary.codes import Channel, IncidentStatus, Level, ReferralStatus
 
 # ---------------------------------------------------------------- how far a caller sees
@@ -50,6 +50,33 @@ class OfOrganisation:
 #: What a list is narrowed to before anything else. Every query takes one; a kind that a table lacks shows nothing.
 Scope = Nothing | EveryCountry | InCountries | OwnedBy | OfOrganisation
 
+
+def sees_incident(scope: Scope, incident: IncidentTriaged) -> bool:
+    """Say whether `scope` shows `incident`, as the repository decides for rows."""
+    match scope:
+        case EveryCountry():
+            return True
+        case InCountries(codes):
+            return incident.country in codes
+        case OwnedBy(owner):
+            return owner in incident.owners
+        case _:
+            return False
+
+
+def sees_referral(scope: Scope, referral: ReferralChanged) -> bool:
+    """Say whether `scope` shows `referral`, as the repository decides for rows."""
+    match scope:
+        case EveryCountry():
+            return True
+        case InCountries(codes):
+            return referral.country in codes
+        case OfOrganisation(name):
+            return referral.organisation == name and partner_sees(referral)
+        case _:
+            return False
+
+
 _HELD_BACK: Final = frozenset({ReferralStatus.AWAITING_REVIEW, ReferralStatus.AWAITING_APPROVAL})
 
 
@@ -58,6 +85,14 @@ def partner_sees(referral: ReferralChanged) -> bool:
     if referral.status is ReferralStatus.REVOKED:
         return referral.delivered_at is not None
     return referral.status not in _HELD_BACK
+
+
+_VERIFIED_FOR: Final = timedelta(days=90)
+
+
+def verification_is_stale(last_verified_at: datetime | None, *, now: datetime) -> bool:
+    """Say whether a partner's entry was not looked at for so long that automatic routing warns."""
+    return last_verified_at is None or now - last_verified_at > _VERIFIED_FOR
 
 
 # ---------------------------------------------------------------- ids
@@ -69,6 +104,8 @@ class Kind(StrEnum):
     INCIDENT = "I"
     REFERRAL = "R"
     PARTNER = "P"
+    TASK = "T"
+    HOLD = "H"
 
 
 def global_id(kind: Kind, key: UUID) -> str:
@@ -100,6 +137,7 @@ def key_of(kind: Kind, text: str) -> UUID | None:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NEVER: Final = b"\xff" * 8
+_NAME_BYTES: Final = 200
 _SCORES: Final = 2**31
 _LEVELS: Final = {level: bytes((rank,)) for rank, level in enumerate(Level)}
 
@@ -134,6 +172,31 @@ def receipt_place(incident: IncidentTriaged) -> bytes:
 def newest_place(referral: ReferralChanged) -> bytes:
     """Return where `referral` stands by the time it was made, newest first."""
     return _backwards(_moment(referral.created_at) + referral.referral_id.bytes)
+
+
+def due_place(task: TaskChanged) -> bytes:
+    """Return where `task` stands by the time it is due, the earliest first."""
+    return _moment(task.due_at) + task.task_id.bytes
+
+
+def name_place(partner: PartnerChanged) -> bytes:
+    """Return where `partner` stands by name, whatever the case of its letters."""
+    return partner.name.casefold().encode()[:_NAME_BYTES] + b"\0" + partner.partner_id.bytes
+
+
+def trail_place(row: AuditRecorded) -> bytes:
+    """Return where an audited action stands, newest first."""
+    return _backwards(_moment(row.at) + row.sequence.to_bytes(8) + row.service.encode())
+
+
+def trail_since(after: datetime) -> bytes:
+    """Return the place before which every action stands that is later than `after`."""
+    return _backwards(_moment(after))
+
+
+def trail_until(before: datetime) -> bytes:
+    """Return the place behind which every action stands that is earlier than `before`."""
+    return _backwards(_moment(before)) + b"\xff" * _NAME_BYTES
 
 
 def in_queue(incident: IncidentTriaged) -> bool:

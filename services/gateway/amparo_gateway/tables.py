@@ -35,6 +35,7 @@ class IncidentRow(ProjectionTable, table=True):
         Index("incident_country_receipt", "country", "receipt_place"),
         Index("incident_receipt", "receipt_place", unique=True),
         Index("incident_reference", "reference"),
+        Index("incident_figures", "received_at", "country", "received_on", "channel", "category", "level"),
     )
 
     id: UUID = Field(primary_key=True, sa_type=Uuid)
@@ -50,7 +51,11 @@ class IncidentRow(ProjectionTable, table=True):
     country: str = Field(sa_type=Text)
     #: A bit for each channel (see `domain.channel_bits`).
     channels: int
+    #: The channel of its first report.
+    channel: str = Field(sa_type=Text)
     received_at: datetime = Field(sa_type=UtcDateTime)
+    #: The UTC day of `received_at`, such as 2026-03-01.
+    received_on: str = Field(sa_type=Text)
     due_at: datetime | None = Field(sa_type=UtcDateTime)
     claimed_by: str | None = Field(sa_type=Text)
     in_queue: bool
@@ -107,6 +112,8 @@ class ReferralRow(ProjectionTable, table=True):
         Index("referral_country", "country", "newest_place"),
         Index("referral_organisation", "organisation", "newest_place"),
         Index("referral_reference", "reference"),
+        Index("referral_partner_status", "partner_id", "status"),
+        Index("referral_partner_delivered", "partner_id", "delivered_at"),
     )
 
     id: UUID = Field(primary_key=True, sa_type=Uuid)
@@ -114,13 +121,49 @@ class ReferralRow(ProjectionTable, table=True):
     newest_place: bytes = Field(sa_type=LargeBinary)
     reference: str = Field(sa_type=Text)
     incident_id: UUID = Field(sa_type=Uuid)
+    partner_id: UUID = Field(sa_type=Uuid)
     country: str = Field(sa_type=Text)
     #: The organisation that may see it, once the partner may know of it (see `domain.partner_sees`).
     organisation: str | None = Field(sa_type=Text)
     destination: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
+    delivered_at: datetime | None = Field(sa_type=UtcDateTime)
     due_at: datetime | None = Field(sa_type=UtcDateTime)
     #: The event org.amparo.referral.changed.v1 as it came.
+    state: bytes = Field(sa_type=LargeBinary)
+
+
+class PartnerRow(ProjectionTable, table=True):
+    """The newest known directory entry of a partner."""
+
+    __tablename__: ClassVar[str] = "partner"
+    __table_args__ = (Index("partner_name", "name_place", unique=True),)
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    version: int
+    name_place: bytes = Field(sa_type=LargeBinary)
+    #: Codes between spaces, such as ` GT SV `; ` * ` is every country.
+    countries: str = Field(sa_type=Text)
+    #: The event org.amparo.partner.changed.v1 as it came.
+    state: bytes = Field(sa_type=LargeBinary)
+
+
+class TaskRow(ProjectionTable, table=True):
+    """The newest known state of work for a person on a referral."""
+
+    __tablename__: ClassVar[str] = "task"
+    __table_args__ = (
+        Index("task_due", "is_open", "due_place"),
+        Index("task_country_due", "country", "is_open", "due_place"),
+    )
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    version: int
+    due_place: bytes = Field(sa_type=LargeBinary)
+    referral_id: UUID = Field(sa_type=Uuid)
+    country: str = Field(sa_type=Text)
+    is_open: bool
+    #: The event org.amparo.task.changed.v1 as it came.
     state: bytes = Field(sa_type=LargeBinary)
 
 
@@ -128,10 +171,15 @@ class AuditedRow(ProjectionTable, table=True):
     """A row of a service's audit chain."""
 
     __tablename__: ClassVar[str] = "audited"
-    __table_args__ = (Index("audited_at", "at"),)
+    __table_args__ = (
+        Index("audited_newest", "newest_place", unique=True),
+        Index("audited_actor", "actor", "newest_place"),
+        Index("audited_subject", "subject", "newest_place"),
+    )
 
     service: str = Field(primary_key=True, sa_type=Text)
     sequence: int = Field(primary_key=True, sa_type=BigId)
+    newest_place: bytes = Field(sa_type=LargeBinary)
     at: datetime = Field(sa_type=UtcDateTime)
     actor: str = Field(sa_type=Text)
     role: str = Field(sa_type=Text)
@@ -143,9 +191,11 @@ class AuditedRow(ProjectionTable, table=True):
 
 
 class FilledFromRow(ProjectionTable, table=True):
-    """One row once the log was rewound for this projection; without it, what was read before may be missing."""
+    """One row once the log was rewound for these tables; without it, what was read before may be missing."""
 
     __tablename__: ClassVar[str] = "filled_from"
 
     id: int = Field(primary_key=True, sa_type=BigId)
+    #: The migration whose tables were filled; after the next one the log is read anew.
+    revision: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=UtcDateTime)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, column, delete, select, table as table_clause
 
 from amparo_common.db.upsert import insert_if_new, upsert
 from amparo_gateway import tables
@@ -14,6 +14,8 @@ from amparo_gateway.projection.rows import Batch, Row
 
 _TABLES: Final = tables.projection_metadata.tables
 _THE_ROW: Final = 1
+#: Where Alembic notes which migration made the tables.
+_REVISION: Final = table_clause("alembic_version", column("version_num")).c.version_num
 
 
 def apply(connection: Connection, batch: Batch) -> None:
@@ -21,6 +23,8 @@ def apply(connection: Connection, batch: Batch) -> None:
     _keep_newest(connection, _TABLES["incident"], batch.incidents.values())
     _keep_newest(connection, _TABLES["incident_owner"], batch.owners.values())
     _keep_newest(connection, _TABLES["referral"], batch.referrals.values())
+    _keep_newest(connection, _TABLES["partner"], batch.partners.values())
+    _keep_newest(connection, _TABLES["task"], batch.tasks.values())
     _keep_newest(connection, _TABLES["report"], batch.reports.values(), newer="incident_version")
     _keep_all(connection, _TABLES["incident_history"], batch.history.values())
     _keep_all(connection, _TABLES["audited"], batch.audited.values())
@@ -44,14 +48,16 @@ def _in_key_order(table: Table, rows: Iterable[Row]) -> Sequence[Row]:
 
 
 def filled_from_the_start(connection: Connection) -> bool:
-    """Say whether the log was rewound for this projection."""
-    return connection.execute(select(_TABLES["filled_from"].c.id)).first() is not None
+    """Say whether the log was rewound for the tables as they are now."""
+    filled = _TABLES["filled_from"].c.revision
+    return connection.execute(select(filled).where(filled == _REVISION)).first() is not None
 
 
 def mark_filled_from_the_start(connection: Connection, *, now: datetime) -> None:
     """Note that the log was rewound, so that the next start goes on where this one ends."""
-    row = {"id": _THE_ROW, "at": now}
-    connection.execute(insert_if_new(connection, _TABLES["filled_from"]), [row])
+    table = _TABLES["filled_from"]
+    row = {"id": _THE_ROW, "revision": connection.execute(select(_REVISION)).scalar_one(), "at": now}
+    connection.execute(upsert(connection, table, unique=["id"]), [row])
 
 
 def empty(connection: Connection) -> None:

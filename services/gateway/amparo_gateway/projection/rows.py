@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, TypeVar
 from uuid import UUID
 
 from amparo_common.events.codec import Received
-from amparo_common.events.types import AuditRecorded, IncidentTriaged, ReferralChanged, ReportJoined
+from amparo_common.events.types import (
+    AuditRecorded,
+    IncidentTriaged,
+    PartnerChanged,
+    ReferralChanged,
+    ReportJoined,
+    TaskChanged,
+)
 from amparo_gateway import domain
 
 Row = Mapping[str, Any]
@@ -24,6 +32,8 @@ class Batch:
     history: dict[tuple[UUID, int], Row] = field(default_factory=dict)
     reports: dict[UUID, Row] = field(default_factory=dict)
     referrals: dict[UUID, Row] = field(default_factory=dict)
+    partners: dict[UUID, Row] = field(default_factory=dict)
+    tasks: dict[UUID, Row] = field(default_factory=dict)
     audited: dict[tuple[str, int], Row] = field(default_factory=dict)
 
     def incident(self, event: IncidentTriaged, *, state: bytes) -> None:
@@ -41,9 +51,16 @@ class Batch:
     def referral(self, event: ReferralChanged, *, state: bytes) -> None:
         _keep_newest(self.referrals, event.referral_id, _referral(event, state=state))
 
+    def partner(self, event: PartnerChanged, *, state: bytes) -> None:
+        _keep_newest(self.partners, event.partner_id, _partner(event, state=state))
+
+    def task(self, event: TaskChanged, *, state: bytes) -> None:
+        _keep_newest(self.tasks, event.task_id, _task(event, state=state))
+
     def audit(self, event: AuditRecorded) -> None:
         key = event.service, event.sequence
-        self.audited.setdefault(key, {name: getattr(event, name) for name in event.__struct_fields__})
+        row = {name: getattr(event, name) for name in event.__struct_fields__}
+        self.audited.setdefault(key, row | {"newest_place": domain.trail_place(event)})
 
 
 def batch_of(deliveries: Iterable[Received]) -> Batch:
@@ -57,6 +74,10 @@ def batch_of(deliveries: Iterable[Received]) -> Batch:
                 batch.joined(event)
             case ReferralChanged() as event:
                 batch.referral(event, state=delivery.record.value)
+            case PartnerChanged() as event:
+                batch.partner(event, state=delivery.record.value)
+            case TaskChanged() as event:
+                batch.task(event, state=delivery.record.value)
             case AuditRecorded() as event:
                 batch.audit(event)
             case _:
@@ -83,7 +104,9 @@ def _incident(event: IncidentTriaged, *, state: bytes) -> Row:
         "category": event.category,
         "country": event.country,
         "channels": domain.channel_bits(event.channels),
+        "channel": event.channels[0],
         "received_at": event.received_at,
+        "received_on": event.received_at.astimezone(UTC).date().isoformat(),
         "due_at": event.due_at,
         "claimed_by": event.claimed_by,
         "in_queue": domain.in_queue(event),
@@ -104,10 +127,34 @@ def _referral(event: ReferralChanged, *, state: bytes) -> Row:
         "newest_place": domain.newest_place(event),
         "reference": event.reference,
         "incident_id": event.incident_id,
+        "partner_id": event.partner_id,
         "country": event.country,
         "organisation": event.organisation if domain.partner_sees(event) else None,
         "destination": event.destination,
         "status": event.status,
+        "delivered_at": event.delivered_at,
         "due_at": event.due_at,
+        "state": state,
+    }
+
+
+def _partner(event: PartnerChanged, *, state: bytes) -> Row:
+    return {
+        "id": event.partner_id,
+        "version": event.version,
+        "name_place": domain.name_place(event),
+        "countries": f" {' '.join(event.countries)} ",
+        "state": state,
+    }
+
+
+def _task(event: TaskChanged, *, state: bytes) -> Row:
+    return {
+        "id": event.task_id,
+        "version": event.version,
+        "due_place": domain.due_place(event),
+        "referral_id": event.referral_id,
+        "country": event.country,
+        "is_open": event.completed_at is None,
         "state": state,
     }

@@ -1,14 +1,14 @@
-"""Every query of the gateway. Each takes the caller's scope and narrows by it before anything else."""
+"""Incidents and referrals, with what hangs on them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -21,17 +21,17 @@ from amparo_common.vocabulary.codes import (
     Level,
     ReferralStatus,
 )
-from amparo_gateway.domain import EveryCountry, InCountries, OfOrganisation, OwnedBy, Scope, channel_bits
+from amparo_gateway.domain import OwnedBy, Scope, channel_bits
+from amparo_gateway.repository.conditions import (
+    Found,
+    equal,
+    found_in,
+    incident_shown,
+    one_of,
+    overdue,
+    referral_shown,
+)
 from amparo_gateway.tables import IncidentHistoryRow, IncidentOwnerRow, IncidentRow, ReferralRow, ReportRow
-
-Key = TypeVar("Key")
-
-
-class Found(NamedTuple):
-    """A stored state with its place in the list that it was found in."""
-
-    place: bytes
-    state: bytes
 
 
 class Version(NamedTuple):
@@ -105,16 +105,18 @@ def incidents(
         query = query.join(IncidentRow, col(IncidentRow.id) == col(IncidentOwnerRow.incident_id))
         query = query.where(col(IncidentOwnerRow.owner) == scope.owner)
     else:
-        query = query.where(_visible(scope))
+        query = query.where(incident_shown(scope))
     if after is not None:
         query = query.where(place < after if order.backwards else place > after)
     query = query.order_by(place.desc() if order.backwards else place).limit(limit)
-    return _found(session, query)
+    return found_in(session.execute(query))
 
 
 def incidents_by_id(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dict[UUID, bytes]:
     """Return the states of those incidents that exist and that `scope` shows."""
-    query = select(col(IncidentRow.id), col(IncidentRow.state)).where(col(IncidentRow.id).in_(ids), _visible(scope))
+    query = select(col(IncidentRow.id), col(IncidentRow.state)).where(
+        col(IncidentRow.id).in_(ids), incident_shown(scope)
+    )
     return {row[0]: row[1] for row in session.execute(query)}
 
 
@@ -123,7 +125,7 @@ def incidents_of_reports(session: Session, *, scope: Scope, ids: Collection[UUID
     joined = (
         select(col(ReportRow.id), col(IncidentRow.state))
         .join(IncidentRow, col(IncidentRow.id) == col(ReportRow.incident_id))
-        .where(col(ReportRow.id).in_(ids), _visible(scope))
+        .where(col(ReportRow.id).in_(ids), incident_shown(scope))
     )
     # An incident has its first report's id, so the first is found before its report.joined arrives.
     return incidents_by_id(session, scope=scope, ids=ids) | {row[0]: row[1] for row in session.execute(joined)}
@@ -136,7 +138,8 @@ def history_of_incidents(
     row = IncidentHistoryRow
     rank = func.row_number().over(partition_by=col(row.incident_id), order_by=col(row.version)).label("rank")
     ranked = select(col(row.incident_id), col(row.version), col(row.state), rank).where(
-        col(row.incident_id).in_(ids), col(row.incident_id).in_(select(col(IncidentRow.id)).where(_visible(scope)))
+        col(row.incident_id).in_(ids),
+        col(row.incident_id).in_(select(col(IncidentRow.id)).where(incident_shown(scope))),
     )
     if after is not None:
         ranked = ranked.where(col(row.version) >= after)
@@ -148,27 +151,14 @@ def history_of_incidents(
     return found
 
 
-def _visible(scope: Scope) -> ColumnElement[bool]:
-    match scope:
-        case EveryCountry():
-            return true()
-        case InCountries(codes):
-            return col(IncidentRow.country).in_(codes)
-        case OwnedBy(owner):
-            row = IncidentOwnerRow
-            return exists().where(col(row.owner) == owner, col(row.incident_id) == col(IncidentRow.id))
-        case _:
-            return false()
-
-
 def _wished(wish: IncidentWish, *, now: datetime) -> list[ColumnElement[bool]]:
     row = IncidentRow
     conditions = [
-        *_one_of((row.level, wish.levels), (row.status, wish.statuses), (row.category, wish.categories)),
-        *_one_of((row.country, wish.countries)),
-        *_equal((row.lane, wish.lane), (row.claimed_by, wish.claimed_by), (row.in_queue, wish.in_queue)),
-        *_equal((row.awaiting_signature, wish.awaiting_signature), (row.reference, wish.reference)),
-        *_overdue(col(row.due_at), wish.overdue, now=now),
+        *one_of((row.level, wish.levels), (row.status, wish.statuses), (row.category, wish.categories)),
+        *one_of((row.country, wish.countries)),
+        *equal((row.lane, wish.lane), (row.claimed_by, wish.claimed_by), (row.in_queue, wish.in_queue)),
+        *equal((row.awaiting_signature, wish.awaiting_signature), (row.reference, wish.reference)),
+        *overdue(col(row.due_at), wish.overdue, now=now),
     ]
     if wish.channels:
         conditions.append(col(row.channels).bitwise_and(channel_bits(tuple(wish.channels))) != 0)
@@ -189,15 +179,17 @@ def referrals(
 ) -> list[Found]:
     """Return up to `limit` referrals that `scope` shows and `wish` asks for, newest first, behind the place `after`."""
     place = col(ReferralRow.newest_place)
-    query = select(place, col(ReferralRow.state)).where(_shown(scope), *_asked(wish, now=now))
+    query = select(place, col(ReferralRow.state)).where(referral_shown(scope), *_asked(wish, now=now))
     if after is not None:
         query = query.where(place > after)
-    return _found(session, query.order_by(place).limit(limit))
+    return found_in(session.execute(query.order_by(place).limit(limit)))
 
 
 def referrals_by_id(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dict[UUID, bytes]:
     """Return the states of those referrals that exist and that `scope` shows."""
-    query = select(col(ReferralRow.id), col(ReferralRow.state)).where(col(ReferralRow.id).in_(ids), _shown(scope))
+    query = select(col(ReferralRow.id), col(ReferralRow.state)).where(
+        col(ReferralRow.id).in_(ids), referral_shown(scope)
+    )
     return {row[0]: row[1] for row in session.execute(query)}
 
 
@@ -208,7 +200,8 @@ def referrals_of_incidents(
     row, place = ReferralRow, col(ReferralRow.newest_place)
     rank = func.row_number().over(partition_by=col(row.incident_id), order_by=place).label("rank")
     ranked = select(col(row.incident_id), place, col(row.state), rank).where(
-        col(row.incident_id).in_(ids), col(row.incident_id).in_(select(col(IncidentRow.id)).where(_visible(scope)))
+        col(row.incident_id).in_(ids),
+        col(row.incident_id).in_(select(col(IncidentRow.id)).where(incident_shown(scope))),
     )
     if after is not None:
         ranked = ranked.where(place > after)
@@ -220,43 +213,10 @@ def referrals_of_incidents(
     return found
 
 
-def _shown(scope: Scope) -> ColumnElement[bool]:
-    match scope:
-        case EveryCountry():
-            return true()
-        case InCountries(codes):
-            return col(ReferralRow.country).in_(codes)
-        case OfOrganisation(name):
-            return col(ReferralRow.organisation) == name
-        case _:
-            return false()
-
-
 def _asked(wish: ReferralWish, *, now: datetime) -> list[ColumnElement[bool]]:
     row = ReferralRow
     return [
-        *_one_of((row.status, wish.statuses), (row.destination, wish.destinations)),
-        *_equal((row.reference, wish.reference)),
-        *_overdue(col(row.due_at), wish.overdue, now=now),
+        *one_of((row.status, wish.statuses), (row.destination, wish.destinations)),
+        *equal((row.reference, wish.reference)),
+        *overdue(col(row.due_at), wish.overdue, now=now),
     ]
-
-
-# ---------------------------------------------------------------- conditions
-
-
-def _one_of(*pairs: tuple[Any, Collection[Any] | None]) -> list[ColumnElement[bool]]:
-    return [col(column).in_(values) for column, values in pairs if values]
-
-
-def _equal(*pairs: tuple[Any, Any]) -> list[ColumnElement[bool]]:
-    return [col(column) == value for column, value in pairs if value is not None]
-
-
-def _overdue(due_at: Any, overdue: bool | None, *, now: datetime) -> list[ColumnElement[bool]]:
-    if overdue is None:
-        return []
-    return [due_at < now if overdue else or_(due_at.is_(None), due_at >= now)]
-
-
-def _found(session: Session, query: Select[bytes, bytes]) -> list[Found]:
-    return [Found(place, state) for place, state in session.execute(query)]
