@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from amparo_common.log.port import (
     OnRevoked,
     Record,
     TopicPartition,
-    UnknownTopicError,
+    check_topics,
     partition_of,
 )
 
@@ -49,14 +49,20 @@ class KafkaLog:
     """Keeps EventLog's contract. Connects when it is first used, so that a service starts while Kafka is away.
 
     `session_s` is how long a member may be silent before its partitions go to others; `silence_s` after how long of
-    getting nothing a consumer checks whether it should have.
+    getting nothing a consumer checks whether it should have; `patience_s` bounds each request.
     """
 
     def __init__(
-        self, bootstrap: str, *, client_id: str = "amparo", session_s: float = 10.0, silence_s: float = _SILENCE_S
+        self,
+        bootstrap: str,
+        *,
+        client_id: str = "amparo",
+        session_s: float = 10.0,
+        silence_s: float = _SILENCE_S,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._options = {"bootstrap_servers": bootstrap, "client_id": client_id}
-        self._session_ms, self._silence_s = int(session_s * 1000), silence_s
+        self._session_ms, self._silence_s, self._patience_s = int(session_s * 1000), silence_s, patience_s
         self._connecting = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
         self._observer: AIOKafkaConsumer | None = None
@@ -65,13 +71,13 @@ class KafkaLog:
 
     async def append(self, records: Sequence[NewRecord]) -> None:
         """Keep EventLog.append. Raises ValueError for a record that is larger than Kafka takes."""
-        _check_topics(record.topic for record in records)
+        check_topics(record.topic for record in records)
         self._check_open()
         if not records:
             return
         producer = await self._producing()
         try:
-            async with _answered("append"):
+            async with _answered("append", within_s=self._patience_s):
                 await _send(producer, records)
         except TransientError:
             # What an idempotent producer does after an error that it cannot resolve is not defined: a new one is.
@@ -80,7 +86,7 @@ class KafkaLog:
 
     async def consumer(self, group: str, *, topics: Sequence[str], on_revoked: OnRevoked | None = None) -> Consumer:
         """Keep EventLog.consumer. Raises TransientError when the group gives no partitions in time."""
-        _check_topics(topics)
+        check_topics(topics)
         self._check_open()
         consumer = _KafkaConsumer(
             {
@@ -92,6 +98,7 @@ class KafkaLog:
             topics=topics,
             on_revoked=on_revoked,
             silence_s=self._silence_s,
+            patience_s=self._patience_s,
         )
         self._consumers.add(consumer)
         try:
@@ -104,9 +111,9 @@ class KafkaLog:
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         """Keep EventLog.end_offsets."""
-        _check_topics(topics)
+        check_topics(topics)
         self._check_open()
-        async with _answered("end_offsets"):
+        async with _answered("end_offsets", within_s=self._patience_s):
             async with self._connecting:
                 if self._observer is None:
                     observer = AIOKafkaConsumer(**self._options)
@@ -131,7 +138,7 @@ class KafkaLog:
             raise RuntimeError("the event log is closed")
 
     async def _producing(self) -> AIOKafkaProducer:
-        async with self._connecting, _answered("connect"):
+        async with self._connecting, _answered("connect", within_s=self._patience_s):
             if self._producer is None:
                 producer = AIOKafkaProducer(
                     **self._options,
@@ -139,7 +146,7 @@ class KafkaLog:
                     enable_idempotence=True,
                     linger_ms=5,
                     max_batch_size=128 * 1024,
-                    request_timeout_ms=int(_PATIENCE_S * 1000),
+                    request_timeout_ms=int(self._patience_s * 1000),
                 )
                 await _started(producer)
                 self._producer = producer
@@ -159,44 +166,48 @@ class _KafkaConsumer:
     """
 
     def __init__(
-        self, options: Mapping[str, Any], *, topics: Sequence[str], on_revoked: OnRevoked | None, silence_s: float
+        self,
+        options: Mapping[str, Any],
+        *,
+        topics: Sequence[str],
+        on_revoked: OnRevoked | None,
+        silence_s: float,
+        patience_s: float,
     ) -> None:
-        self._options, self._topics, self._silence_s = options, list(topics), silence_s
+        self._options, self._topics = options, list(topics)
+        self._silence_s, self._patience_s = silence_s, patience_s
         self._hands = _Hands(self, on_revoked=on_revoked)
         self._inner: AIOKafkaConsumer | None = None
         self._places: dict[TopicPartition, int] = {}
-        self._heard_at = time.monotonic()
-        self._closed = False
+        self._heard_at, self._joined, self._closed = time.monotonic(), False, False
 
     async def join(self) -> None:
-        """Connect, and wait for a share of the partitions."""
+        """Connect, also anew, and wait for a share of the partitions."""
         self._hands.settled.clear()
-        inner = AIOKafkaConsumer(
-            **self._options,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_interval_ms=300_000,
-        )
+        if self._inner is not None:
+            await _stopped(self._inner)
+        inner = AIOKafkaConsumer(**self._options, enable_auto_commit=False, auto_offset_reset="earliest")
         inner.subscribe(self._topics, listener=self._hands)
         self._inner = inner
-        async with _answered("join"):
+        # Longer than other requests: the group may wait for the running work of another member to end.
+        async with _answered("join", within_s=self._patience_s + _REVOKE_S):
             await _started(inner)
             await self._hands.settled.wait()
-        self._heard_at = time.monotonic()
+        self._joined, self._heard_at = True, time.monotonic()
 
     async def place(self, partitions: Iterable[KafkaPartition]) -> None:
         """Begin to read newly given partitions at the group's position, or at their oldest record."""
-        self._places = {}
-        if self._inner is not None:
-            for at in partitions:
-                place = await self._inner.committed(at) or 0
-                self._places[TopicPartition(*at)] = place
-                self._inner.seek(at, place)
+        wanted = list(partitions)
+        committed = await asyncio.gather(*(self._held().committed(at) for at in wanted))
+        self._places = {TopicPartition(*at): place or 0 for at, place in zip(wanted, committed, strict=True)}
+        self._rewind(self._places)
 
     async def fetch(self, *, max_records: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
         """Keep Consumer.fetch. During a change of hands it returns nothing a little later than asked."""
         if self._closed:
             raise RuntimeError("the consumer is closed")
+        if not self._joined:
+            await self.join()
         try:
             async with asyncio.timeout(timeout_s + 1.0):
                 found = await self._held().getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
@@ -205,14 +216,12 @@ class _KafkaConsumer:
         except TimeoutError:
             self._rewind()
             return {}
-        except CorruptRecordException as error:
+        except BaseException as error:
             self._rewind()
-            raise self._located(error) from error
-        except KafkaError as error:
-            self._rewind()
-            raise TransientError(f"the event log does not answer: {type(error).__name__}") from error
-        except asyncio.CancelledError:
-            self._rewind()
+            if isinstance(error, CorruptRecordException):
+                raise self._located(error) from error
+            if isinstance(error, KafkaError):
+                raise TransientError(f"the event log does not answer: {type(error).__name__}") from error
             raise
         return await self._taken(found)
 
@@ -223,11 +232,9 @@ class _KafkaConsumer:
             if at in held:
                 records = [_record(message) for message in messages]
                 expected = self._places.get(records[0].at, records[0].offset)
-                if records[0].offset != expected:
+                if (first := records[0].offset) != expected:
                     self._rewind()
-                    raise CorruptRecordError(
-                        records[0].at, expected, f"missing; the next record found is {records[0].offset}"
-                    )
+                    raise CorruptRecordError(records[0].at, expected, f"missing; the next record found is {first}")
                 batch[records[0].at] = records
         self._places |= {at: records[-1].offset + 1 for at, records in batch.items()}
         if batch:
@@ -237,17 +244,16 @@ class _KafkaConsumer:
         return batch
 
     async def _look_after(self) -> None:
-        """Make the inner consumer anew when it hears nothing although records wait."""
-        async with _answered("end_offsets"):
+        """Have the next fetch join anew when this consumer hears nothing although records wait."""
+        async with _answered("end_offsets", within_s=self._patience_s):
             ends = await self._held().end_offsets([KafkaPartition(*at) for at in self.assignment()])
         self._heard_at = time.monotonic()
         if not ends or any(self._places.get(at, 0) < end for at, end in _ours(ends).items()):
-            await _stopped(self._held())
-            await self.join()
+            self._joined = False
 
-    def _rewind(self) -> None:
+    def _rewind(self, partitions: Iterable[TopicPartition] | None = None) -> None:
         """Set aiokafka's reading places back to what was really handed over."""
-        for at in self.assignment():
+        for at in self.assignment() if partitions is None else partitions:
             if at in self._places:
                 self._held().seek(KafkaPartition(*at), self._places[at])
 
@@ -264,7 +270,7 @@ class _KafkaConsumer:
             return
         # Membership that ended meanwhile took the partitions away; their next reader starts at the last position.
         with suppress(CommitFailedError, IllegalStateError):
-            async with _answered("commit"):
+            async with _answered("commit", within_s=self._patience_s):
                 await self._held().commit(offsets)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -281,10 +287,11 @@ class _KafkaConsumer:
 
     async def lag(self) -> Mapping[TopicPartition, int]:
         """Keep Consumer.lag."""
-        async with _answered("lag"):
+        async with _answered("lag", within_s=self._patience_s):
             partitions = [KafkaPartition(*at) for at in self.assignment()]
             ends = await self._held().end_offsets(partitions)
-            return {TopicPartition(*at): ends[at] - (await self._held().committed(at) or 0) for at in partitions}
+            committed = await asyncio.gather(*(self._held().committed(at) for at in partitions))
+        return {TopicPartition(*at): ends[at] - (place or 0) for at, place in zip(partitions, committed, strict=True)}
 
     async def close(self) -> None:
         """Keep Consumer.close."""
@@ -300,7 +307,7 @@ class _KafkaConsumer:
 
 
 class _Hands(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Follows which partitions come and go. Kafka's classic protocol takes all away at each change of the group."""
+    """Follows which partitions come and go: in the classic protocol all go at each change of the group."""
 
     def __init__(self, consumer: _KafkaConsumer, *, on_revoked: OnRevoked | None) -> None:
         self._consumer, self._on_revoked = consumer, on_revoked
@@ -357,10 +364,10 @@ def _record(message: Any) -> Record:
 
 
 @asynccontextmanager
-async def _answered(what: str) -> AsyncIterator[None]:
+async def _answered(what: str, *, within_s: float) -> AsyncIterator[None]:
     """Bound a request in time and turn Kafka's errors into the port's."""
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(within_s):
             yield
     except MessageSizeTooLargeError as error:
         raise ValueError(f"Kafka does not take a record of this size: {error}") from error
@@ -380,17 +387,13 @@ async def _started(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 
 async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """Stop a client, bounded: without a broker it would wait for answers that do not come."""
-    stopping: Awaitable[None] = client.stop()
+    connections = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - see below
     with suppress(KafkaError, TimeoutError, OSError):
         async with asyncio.timeout(3.0):
-            await stopping
+            await client.stop()
+    # A stop that was cut off leaves its connections open, and gives no other way to them.
+    await connections.close()
 
 
 def _ours(offsets: Mapping[KafkaPartition, int]) -> dict[TopicPartition, int]:
     return {TopicPartition(*at): offset for at, offset in offsets.items()}
-
-
-def _check_topics(topics: Iterable[str]) -> None:
-    unknown = sorted({topic for topic in topics if topic not in TOPICS})
-    if unknown:
-        raise UnknownTopicError(", ".join(unknown))

@@ -6,7 +6,7 @@ Everything that a caller may rely on stands in these docstrings; `testing/log_co
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -71,6 +71,12 @@ class CorruptRecordError(Exception):
 
 class UnknownTopicError(Exception):
     """A topic that is not in TOPICS."""
+
+
+def check_topics(topics: Iterable[str]) -> None:
+    """Raise UnknownTopicError, naming them, when some of `topics` are not in TOPICS."""
+    if unknown := sorted({topic for topic in topics if topic not in TOPICS}):
+        raise UnknownTopicError(", ".join(unknown))
 
 
 OnRevoked = Callable[[frozenset[TopicPartition]], Awaitable[None]]

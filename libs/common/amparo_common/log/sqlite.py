@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from amparo_common.clock import Clock, SystemClock
 from amparo_common.log.groups import Group
-from amparo_common.log.port import TOPICS, Consumer, NewRecord, OnRevoked, TopicPartition, UnknownTopicError
+from amparo_common.log.port import Consumer, NewRecord, OnRevoked, TopicPartition, check_topics
 from amparo_common.log.sqlite_consumer import SqliteConsumer
 from amparo_common.log.sqlite_engine import Engine
 from amparo_common.log.sqlite_store import Damage, DamagedLogError, LogInUseError
@@ -38,14 +38,14 @@ class SqliteLog:
 
     async def append(self, records: Sequence[NewRecord]) -> None:
         """Keep EventLog.append."""
-        _check_topics(record.topic for record in records)
+        check_topics(record.topic for record in records)
         self._check_open()
         if records:
             await self._engine.append(records)
 
     async def consumer(self, group: str, *, topics: Sequence[str], on_revoked: OnRevoked | None = None) -> Consumer:
         """Keep EventLog.consumer."""
-        _check_topics(topics)
+        check_topics(topics)
         self._check_open()
         if group not in self._groups:
             stored = self._engine.positions.get(group, {})
@@ -68,7 +68,7 @@ class SqliteLog:
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         """Keep EventLog.end_offsets."""
-        _check_topics(topics)
+        check_topics(topics)
         return {at: end for at, end in self._engine.ends.items() if at.topic in topics}
 
     async def verify(self) -> AsyncIterator[Damage]:
@@ -97,9 +97,3 @@ class SqliteLog:
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError(f"the event log in {self._engine.directory} is closed")
-
-
-def _check_topics(topics: Iterable[str]) -> None:
-    unknown = sorted({topic for topic in topics if topic not in TOPICS})
-    if unknown:
-        raise UnknownTopicError(", ".join(unknown))
