@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Self
@@ -15,17 +15,30 @@ SERVICE_PORTS: Mapping[str, int] = {"gateway": GATEWAY, "intake": INTAKE, "triag
 CLI_CLIENT = "amparo-cli"
 _RENEW_BEFORE_END_S = 30
 _OK, _ACCEPTED = 200, 202
+#: The walk through a long audit chain takes its time.
+_OPERATION_S = 300.0
 
 
 class PlatformError(Exception):
-    """The platform did not answer, or said no; the text is fit for a person."""
+    """The platform did not answer, or said no; the text is fit for a person.
+
+    `status` is the HTTP status of a no, None when there was no answer or the fault is elsewhere.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass
 class PlatformClient:
-    """A caller of one platform. Tokens are kept until shortly before they expire."""
+    """A caller of one platform. Tokens are kept until shortly before they expire.
+
+    `passwords` are those of users who chose one; a demo user's is its name.
+    """
 
     settings: PlatformSettings
+    passwords: Mapping[str, str] = field(default_factory=dict)
     _http: Any = field(default_factory=service_client)
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 
@@ -44,11 +57,12 @@ class PlatformClient:
         return reply.status_code, reply.text
 
     async def token(self, user: str) -> str:
-        """Sign in as a user whose password is its name, as the demo users' are. Raises PlatformError when refused."""
+        """Sign in as a user. Raises PlatformError when refused."""
         token, good_until = self._tokens.get(user, ("", 0.0))
         if monotonic() < good_until:
             return token
-        form = {"grant_type": "password", "client_id": CLI_CLIENT, "username": user, "password": user}
+        password = self.passwords.get(user, user)
+        form = {"grant_type": "password", "client_id": CLI_CLIENT, "username": user, "password": password}
         reply = await self._send("POST", await self._token_url(), data=form)
         if reply.status_code != _OK:
             raise PlatformError(f"the issuer does not sign {user!r} in (HTTP {reply.status_code})")
@@ -84,11 +98,50 @@ class PlatformClient:
             raise PlatformError(_in_words(answer))
         return dict(answer["data"])
 
+    async def call(
+        self, method: str, service: str, path: str, *, user: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Ask one service as `user` and return its JSON. Raises PlatformError when it says no."""
+        headers = {"authorization": f"Bearer {await self.token(user)}"}
+        parts: dict[str, Any] = {} if body is None else {"json": dict(body)}
+        url = self.url_of(service, path)
+        reply = await self._send(method, url, headers=headers, timeout=_OPERATION_S, **parts)
+        if reply.is_error:
+            raise PlatformError(f"{service}: {_said(reply)}", status=reply.status_code)
+        return dict(reply.json())
+
+    async def lines(self, service: str, path: str, *, user: str) -> AsyncIterator[bytes]:
+        """Yield the body of a GET in pieces. Raises PlatformError when it says no or breaks off."""
+        headers = {"authorization": f"Bearer {await self.token(user)}"}
+        url = self.url_of(service, path)
+        try:
+            async with self._http.stream("GET", url, headers=headers, timeout=_OPERATION_S) as reply:
+                if reply.is_error:
+                    await reply.aread()
+                    raise PlatformError(f"{service}: {_said(reply)}", status=reply.status_code)
+                async for piece in reply.aiter_bytes():
+                    yield piece
+        except TransportError as error:
+            raise PlatformError(f"{service}: the answer of {url} broke off or never came") from error
+
+    def url_of(self, service: str, path: str = "") -> str:
+        """Return the address of a service as the settings have it, on this machine or elsewhere."""
+        return f"{getattr(self.settings, f'{service}_url')}{path}"
+
     async def _send(self, method: str, url: str, **parts: Any) -> Any:
         try:
             return await self._http.request(method, url, **parts)
         except TransportError as error:
             raise PlatformError(f"nobody answers at {url}; is the platform up? (`amparo status`)") from error
+
+
+def _said(reply: Any) -> str:
+    """Put a refusal into words; what is no problem document is named by its status alone."""
+    if reply.headers.get("content-type", "").startswith("application/problem+json"):
+        problem = reply.json()
+        detail = problem.get("detail")
+        return f"{_in_words(problem)} {detail or ''}".strip()
+    return f"HTTP {reply.status_code}"
 
 
 def _in_words(problem: Mapping[str, Any]) -> str:
