@@ -64,14 +64,19 @@ def _checked(answer: Mapping[str, Any]) -> Checked:
     return Checked(service=answer["service"], verdict=verdict, witnessed=answer["witnessed"])
 
 
-def verify_file(file: Path, *, keys: Path) -> Checked:
-    """Walk an export with the public keys of `keys` (what `amparo audit keys` prints). Raises PlatformError."""
+def verify_file(file: Path, *, keys: Path | None) -> Checked:
+    """Walk an export with the public keys of `keys` (what `amparo audit keys` prints).
+
+    Without keys only the chain itself is walked: whoever could write it anew would not be found. Raises PlatformError.
+    """
     try:
-        public_keys = _public_keys(keys)
+        public_keys = _public_keys(keys) if keys else None
         with file.open("rb") as lines:
             service = _service_of(next(lines, b""), file=file)
             lines.seek(0)
-            verdict = verify_export(lines, public_keys.get(service, {}), service=service)
+            verdict = verify_export(
+                lines, None if public_keys is None else public_keys.get(service, {}), service=service
+            )
     except OSError as error:
         raise PlatformError(f"{error.filename}: {error.strerror}") from error
     return Checked(service=service, verdict=verdict, witnessed=None)
