@@ -77,8 +77,8 @@ class BatchConsumer:
     same deliveries. A TransientError or OSError of it is tried again for ever from the same place. Any other error is
     blamed on a record: the batch is bisected, the record that fails alone becomes a dead letter, the others go on.
 
-    `stopped_because` is set when too many records failed or the log is damaged; `run` then returns, and readiness is
-    to say so. Nothing is skipped: the positions stay where they are.
+    `stopped_because` is set when too many records failed or the log is damaged, and readiness is to say so. The lane at
+    fault stops alone, the other goes on; `run` returns once none is left. Nothing is skipped: the positions stay.
     """
 
     def __init__(
@@ -117,12 +117,15 @@ class BatchConsumer:
     async def run(self) -> None:
         """Consume until cancelled, or until a lane must stop."""
         self.stopped_because = None
+        async with asyncio.TaskGroup() as tasks:
+            for lane, reader in self._lanes.items():
+                tasks.create_task(self._run_lane(reader), name=f"consumer-{lane.lower()}")
+
+    async def _run_lane(self, reader: _LaneReader) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for lane, reader in self._lanes.items():
-                    tasks.create_task(reader.run(), name=f"consumer-{lane.lower()}")
-        except* ConsumerStopped as stopped:
-            self.stopped_because = "; ".join(str(why) for why in stopped.exceptions)
+            await reader.run()
+        except ConsumerStopped as stopped:
+            self.stopped_because = "; ".join(filter(None, (self.stopped_because, str(stopped))))
             _log.error("consumer stopped", reason=self.stopped_because)
 
     def lag(self) -> Mapping[TopicPartition, int]:

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from amparo_common.db.port import wake
 from amparo_common.db.tables import OUTBOX
 from amparo_common.events.codec import Envelope, encode
 from amparo_common.events.types import Event
@@ -65,11 +66,13 @@ def put(connection: Connection, outgoing: Sequence[Outgoing], *, service: str, n
         rows.append(_row(record, event_id=event_id, urgent=one.lane is Lane.URGENT, now=now))
     if rows:
         connection.execute(insert(OUTBOX), rows)
+        wake(connection)
 
 
 def put_again(connection: Connection, record: NewRecord, *, event_id: UUID, urgent: bool, now: datetime) -> None:
     """Store a record that stood in the log before, for a replay."""
     connection.execute(insert(OUTBOX), [_row(record, event_id=event_id, urgent=urgent, now=now)])
+    wake(connection)
 
 
 def _row(record: NewRecord, *, event_id: UUID, urgent: bool, now: datetime) -> dict[str, object]:

@@ -257,13 +257,42 @@ async def test_a_record_that_is_no_event_becomes_a_dead_letter(bench: Bench) -> 
     assert {letter.reason for letter in await bench.letters()} == {"undecodable:bad_value", "undecodable:unknown_type"}
 
 
+async def stopped(consumer: BatchConsumer) -> None:
+    """Run the consumer until one of its lanes stopped."""
+
+    async def has_stopped() -> bool:
+        return consumer.stopped_because is not None
+
+    async with running(consumer):
+        await until(has_stopped)
+
+
+async def test_urgent_goes_on_when_standard_must_stop(bench: Bench) -> None:
+    async def refuse_standard(deliveries: Sequence[Received]) -> None:
+        if deliveries[0].record.topic == STANDARD:
+            raise LookupError("a defect that only standard records meet")
+        await bench.handle(deliveries)
+
+    await bench.append(*range(60), key=uuid4())
+    consumer = bench.consumer(refuse_standard, limit=DeadLetterLimit(max_consecutive_count=5))
+    async with running(consumer):
+
+        async def has_stopped() -> bool:
+            return consumer.stopped_because is not None
+
+        await until(has_stopped)
+        await bench.append(100, lane=Lane.URGENT)
+        await applied_all(bench, 1)
+    assert await bench.applied() == [100]
+
+
 async def test_too_many_failures_in_a_row_stop_the_consumer_before_it_drains_the_topic(bench: Bench) -> None:
     async def refuse(_: Sequence[Received]) -> None:
         raise LookupError("a defect of ours, not of the records")
 
     await bench.append(*range(60), key=uuid4())
     consumer = bench.consumer(refuse, limit=DeadLetterLimit(max_consecutive_count=5))
-    await asyncio.wait_for(consumer.run(), 5)
+    await stopped(consumer)
 
     assert consumer.stopped_because is not None
     assert consumer.stopped_because.startswith("6 records in a row failed; the last is amparo.reports.standard[")
@@ -282,7 +311,7 @@ async def test_too_large_a_share_of_failures_stops_the_consumer(bench: Bench) ->
 
     await bench.append(*range(120), key=uuid4())
     consumer = bench.consumer(refuse_each_third, limit=DeadLetterLimit(max_invalid_ratio=0.25, window=40))
-    await asyncio.wait_for(consumer.run(), 10)
+    await stopped(consumer)
 
     assert consumer.stopped_because is not None
     assert "of the last 40 records failed" in consumer.stopped_because
@@ -391,7 +420,7 @@ async def test_a_damaged_log_stops_the_consumer_and_is_named(bench: Bench, tmp_p
     plain.close()
 
     consumer = bench.consumer()
-    await asyncio.wait_for(consumer.run(), 5)
+    await stopped(consumer)
 
     assert consumer.stopped_because is not None
     assert "a record is damaged: amparo.reports.standard[" in consumer.stopped_because

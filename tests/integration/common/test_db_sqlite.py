@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from amparo_common import faults
+from amparo_common.db.port import wake
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.errors import TransientError
 
@@ -220,15 +221,22 @@ async def test_a_caller_who_leaves_does_not_stop_the_writer(notes: SqliteDatabas
     assert await notes.read(stored) == [1, 2]
 
 
-async def test_the_doorbell_rings_for_commits_only(notes: SqliteDatabase) -> None:
+async def test_the_doorbell_rings_for_commits_that_asked_for_it_only(notes: SqliteDatabase) -> None:
     rung: list[list[int]] = []
     notes.after_commit(lambda: rung.append([]))
 
+    def asks_and_fails(connection: Connection) -> float:
+        wake(connection)
+        return 1 / 0
+
     with pytest.raises(ZeroDivisionError):
-        await notes.write(lambda _: 1 // 0)
+        await notes.write(asks_and_fails)
+    await notes.write(insert(1))
     assert rung == []
 
-    await notes.write(insert(1))
+    await notes.write(wake)
+    assert rung == [[]]
+    await notes.write(insert(2))
     assert rung == [[]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
@@ -11,6 +11,19 @@ from sqlalchemy.orm import Session
 Answer = TypeVar("Answer")
 WriteUnit = Callable[[Connection], Answer]
 ReadUnit = Callable[[Session], Answer]
+
+
+_WAKES: Final = "amparo.wakes"
+
+
+def wake(connection: Connection) -> None:
+    """Ask, inside a unit, that the doorbells ring once it is committed: it left work for a loop that waits."""
+    connection.info[_WAKES] = True
+
+
+def woken(connection: Connection) -> bool:
+    """Say whether a unit asked for the doorbells since the last look; for adapters."""
+    return bool(connection.info.pop(_WAKES, False))
 
 
 class Database(Protocol):
@@ -46,7 +59,7 @@ class Database(Protocol):
         ...
 
     def after_commit(self, ring: Callable[[], None]) -> None:
-        """Call `ring` on the event loop after each commit; several commits may ring once."""
+        """Call `ring` on the event loop after each commit in which a unit said `wake`; several may ring once."""
         ...
 
     async def close(self) -> None:

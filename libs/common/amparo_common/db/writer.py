@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine
 
 from amparo_common import faults
+from amparo_common.db.port import woken
 from amparo_common.db.sqlite_errors import as_transient
 from amparo_common.errors import TransientError
 
@@ -91,7 +92,7 @@ class GroupCommitWriter:
         for waiting in rest:
             waiting.error = TransientError("the database is closed")
         if rest:
-            self._resolve(rest, committed=False)
+            self._resolve(rest, rings=False)
 
     def _next_group(self) -> list[_Waiting]:
         with self._changed:
@@ -101,9 +102,12 @@ class GroupCommitWriter:
 
     def _commit_group(self, connection: Connection, group: list[_Waiting]) -> None:
         done: list[_Waiting] = []
+        rings = False
+        woken(connection)  # what an undone group asked for counts no more
         try:
             with connection.begin():
                 self._run_units(connection, group, done)
+                rings = woken(connection)
                 faults.point(self._service, "writer.before_commit")
             faults.point(self._service, "writer.after_commit")
         except Exception as error:  # noqa: BLE001 - it reaches every caller of the group
@@ -113,16 +117,18 @@ class GroupCommitWriter:
                 waiting.error = waiting.error or failure
         with self._changed:
             self._queue.extendleft(reversed(group[len(done) :]))
-        self._resolve(done, committed=any(waiting.error is None for waiting in done))
+        self._resolve(done, rings=rings and any(waiting.error is None for waiting in done))
 
     @staticmethod
     def _run_units(connection: Connection, group: list[_Waiting], done: list[_Waiting]) -> None:
         """Run units until the group's time is over; `done` gets each as it starts."""
         driver: Any = connection.connection.driver_connection
         until = time.monotonic() + _GROUP_S
+        alone = len(group) == 1  # then the transaction itself is the unit's savepoint
         for waiting in group:
             done.append(waiting)
-            driver.execute("SAVEPOINT unit")
+            if not alone:
+                driver.execute("SAVEPOINT unit")
             try:
                 waiting.answer = waiting.run(connection)
             except Exception as error:  # noqa: BLE001 - it reaches the caller of the unit
@@ -130,15 +136,18 @@ class GroupCommitWriter:
             if not driver.in_transaction:
                 # SQLite itself undoes everything after some failures (disk full, I/O): nobody of this group is stored.
                 raise waiting.error or RuntimeError("a write unit ended the transaction")
-            driver.execute("ROLLBACK TO unit" if waiting.error else "RELEASE unit")
+            if not alone:
+                driver.execute("ROLLBACK TO unit" if waiting.error else "RELEASE unit")
+            elif waiting.error:
+                raise waiting.error
             if time.monotonic() > until:
                 return
 
-    def _resolve(self, group: list[_Waiting], *, committed: bool) -> None:
+    def _resolve(self, group: list[_Waiting], *, rings: bool) -> None:
         if not self._loop.is_closed():  # after the loop's end nobody waits any more
-            self._loop.call_soon_threadsafe(self._deliver, group, committed)
+            self._loop.call_soon_threadsafe(self._deliver, group, rings)
 
-    def _deliver(self, group: list[_Waiting], committed: bool) -> None:
+    def _deliver(self, group: list[_Waiting], rings: bool) -> None:
         for waiting in group:
             if waiting.future.done():
                 continue
@@ -146,5 +155,5 @@ class GroupCommitWriter:
                 waiting.future.set_result(waiting.answer)
             else:
                 waiting.future.set_exception(waiting.error)
-        if committed:
+        if rings:
             self._ring()
