@@ -27,6 +27,7 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 END_WITHIN_S: Final = 10.0
 _STEP_WITHIN_S: Final = 5.0
 _DRAIN_S: Final = 4
+_LARGEST_MESSAGE: Final = 64 * 1024
 _BACKLOG: Final = 2048
 _LONGEST_PAUSE_S: Final = 5.0
 _HEALTHY_AFTER_S: Final = 30.0
@@ -217,6 +218,9 @@ class _Running:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                ws="websockets-sansio",
+                ws_max_size=_LARGEST_MESSAGE,
+                ws_per_message_deflate=False,  # a compressor for each of a thousand sockets is most of their memory
                 timeout_graceful_shutdown=_DRAIN_S,
             )
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 
 from amparo_common.auth.http import bearer
 from amparo_common.auth.principal import Principal
@@ -16,6 +16,7 @@ from amparo_common.auth.verifier import Verifier
 from amparo_common.errors import Problem
 from amparo_common.telemetry import Telemetry
 from amparo_common.web import json_response, service_app
+from amparo_gateway.live.socket import Door
 from amparo_gateway.service import Desk, Question
 from amparo_gateway.settings import SERVICE
 
@@ -24,7 +25,7 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{
 
 
 def create_app(
-    *, desk: Desk, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
+    *, desk: Desk, door: Door, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
 ) -> FastAPI:
     """Make the gateway's application. Every question needs a bearer token; an array of questions is refused."""
     app = service_app(name=SERVICE, readiness=readiness, telemetry=telemetry)
@@ -34,6 +35,10 @@ def create_app(
     async def graphql(request: Request, principal: Annotated[Principal, Depends(bearer)]) -> Response:
         question = _question(await request.body())
         return json_response(await desk.answer(question, principal=principal, trace_id=_trace_id(request)))
+
+    @app.websocket("/graphql")
+    async def live(socket: WebSocket) -> None:
+        await door.take_in(socket)
 
     return app
 

@@ -24,9 +24,15 @@ from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 from amparo_gateway import replay
 from amparo_gateway.api import create_app
+from amparo_gateway.budget import Budget
 from amparo_gateway.commands.client import Owners
 from amparo_gateway.consumer import projection_consumer, rewind_once
 from amparo_gateway.cursors import CursorSeal
+from amparo_gateway.documents.trust import Trust
+from amparo_gateway.live.admission import Admission, SocketLimits
+from amparo_gateway.live.hub import Hub
+from amparo_gateway.live.socket import Door
+from amparo_gateway.live.streams import Streams
 from amparo_gateway.service import Desk
 from amparo_gateway.settings import SERVICE, GatewaySettings
 from amparo_gateway.switched_projection import SwitchedProjection
@@ -48,7 +54,8 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         stack.push_async_callback(projection.close)
         await migrate(own, package="amparo_gateway")
         await rewind_once(log, projection=projection, clock=clock)
-        consumer = projection_consumer(log=log, own=own, projection=projection, clock=clock)
+        hub = Hub()
+        consumer = projection_consumer(log=log, own=own, projection=projection, hub=hub, clock=clock)
         relay = Relay(service=SERVICE, database=own, log=log, clock=clock)
         http = await stack.enter_async_context(service_client())
         verifier = Verifier(
@@ -61,15 +68,21 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         )
         signer = CheckpointSigner(keys.derive("gateway.audit"))
         checkpointer = Checkpointer(service=SERVICE, database=own, signer=signer, clock=clock)
-        _watch(telemetry, consumer=consumer, relay=relay)
+        _watch(telemetry, consumer=consumer, relay=relay, hub=hub)
+        desk = Desk(
+            own=own,
+            projection=projection,
+            seal=CursorSeal(keys.derive("gateway.cursors")),
+            owners=Owners(http=http, urls=_urls(settings)),
+            clock=clock,
+            hub=hub,
+            budget=Budget(size=settings.graph_budget, per_second=settings.graph_budget_per_second),
+            trust=Trust(production=settings.environment == "production"),
+        )
+        admission = Admission(_socket_limits(settings))
         app = create_app(
-            desk=Desk(
-                own=own,
-                projection=projection,
-                seal=CursorSeal(keys.derive("gateway.cursors")),
-                owners=Owners(http=http, urls=_urls(settings)),
-                clock=clock,
-            ),
+            desk=desk,
+            door=Door(streams=Streams(desk), verifier=verifier, admission=admission, clock=clock),
             verifier=verifier,
             telemetry=telemetry,
             readiness=_readiness(consumer),
@@ -90,6 +103,14 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         )
 
 
+def _socket_limits(settings: GatewaySettings) -> SocketLimits:
+    return SocketLimits(
+        sockets=settings.live_sockets,
+        sockets_per_principal=settings.live_sockets_per_principal,
+        subscriptions_per_socket=settings.live_subscriptions_per_socket,
+    )
+
+
 def _urls(settings: GatewaySettings) -> dict[str, str]:
     return {"intake": settings.intake_url, "triage": settings.triage_url, "referral": settings.referral_url}
 
@@ -103,6 +124,7 @@ def _readiness(consumer: BatchConsumer) -> Callable[[], Sequence[str]]:
     return reasons
 
 
-def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay) -> None:
+def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay, hub: Hub) -> None:
     telemetry.gauge("amparo.consumer.lag", lambda: [(consumer.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
     telemetry.gauge("amparo.outbox.depth", lambda: float(relay.depth()))
+    telemetry.gauge("amparo.subscriptions.open", lambda: float(hub.count()))

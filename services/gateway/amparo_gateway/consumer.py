@@ -15,6 +15,7 @@ from amparo_common.events.streams import Stream, topic_of
 from amparo_common.log.port import TOPICS, EventLog, TopicPartition
 from amparo_common.vocabulary.codes import Lane
 from amparo_gateway import service
+from amparo_gateway.live.hub import Hub
 from amparo_gateway.settings import SERVICE
 
 #: The reports stream is not read: what is shown of a report comes with its joining, on the incidents stream.
@@ -30,8 +31,10 @@ TOPICS_READ: Final = tuple(topic for lane in _READ.values() for topic in lane)
 _JOIN_S: Final = 10.0
 
 
-def projection_consumer(*, log: EventLog, own: Database, projection: Database, clock: Clock) -> BatchConsumer:
-    """Make the consumer that keeps `projection`; what cannot be applied goes through the outbox of `own`."""
+def projection_consumer(
+    *, log: EventLog, own: Database, projection: Database, clock: Clock, hub: Hub | None = None
+) -> BatchConsumer:
+    """Make the consumer that keeps `projection` and feeds `hub`; what cannot be applied goes to the outbox of `own`."""
     return BatchConsumer(
         service=SERVICE,
         group=SERVICE,
@@ -39,7 +42,7 @@ def projection_consumer(*, log: EventLog, own: Database, projection: Database, c
         log=log,
         database=own,
         clock=clock,
-        handle=partial(service.apply, projection),
+        handle=partial(service.apply, projection, hub=hub),
     )
 
 

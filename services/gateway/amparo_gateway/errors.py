@@ -16,10 +16,15 @@ class PublicError(GraphQLError):
 
 
 class ForbiddenError(PublicError):
-    """The caller's role may not use this field."""
+    """The caller's role may not use this field.
 
-    def __init__(self) -> None:
+    What goes on record: `action` is the field as `Type.name`, or what it would have done; `subject` the reference of
+    what it was asked of. Both are None where only the place in the document is known.
+    """
+
+    def __init__(self, *, action: str | None = None, subject: str | None = None, purpose: str | None = None) -> None:
         super().__init__("Your role may not use this field.", code="FORBIDDEN")
+        self.action, self.subject, self.purpose = action, subject, purpose
 
 
 class LimitExceededError(PublicError):
@@ -27,6 +32,25 @@ class LimitExceededError(PublicError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="LIMIT_EXCEEDED")
+
+
+class BudgetSpentError(PublicError):
+    """The caller asked for more than its budget holds now; `retryAfter` is in seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        words = f"You have asked for much in a short time; try again in {retry_after_s} s."
+        super().__init__(words, code="LIMIT_EXCEEDED", more={"retryAfter": retry_after_s})
+
+
+class DocumentError(PublicError):
+    """The document may not be run: no trusted one has its id, its text is another, or only trusted ones are run."""
+
+
+class NoSuchError(PublicError):
+    """There is no such thing for this caller, whether or not there is one for others."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no {what} of this id.", code="NOT_FOUND")
 
 
 class InvalidError(PublicError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection
@@ -19,22 +21,38 @@ from amparo_common.clock import Clock
 from amparo_common.db.port import Database
 from amparo_common.errors import Problem
 from amparo_common.events.codec import Received
+from amparo_gateway.budget import Budget
 from amparo_gateway.commands.client import Owners
 from amparo_gateway.cursors import CursorSeal
+from amparo_gateway.documents.trust import Trust
+from amparo_gateway.errors import DocumentError
+from amparo_gateway.live.changes import changes
+from amparo_gateway.live.hub import Hub
 from amparo_gateway.projection import repository as stored
 from amparo_gateway.projection.rows import batch_of
 from amparo_gateway.schema import Context, execute
-from amparo_gateway.schema.errors import denied_fields, shown
+from amparo_gateway.schema.errors import Denial, denials, shown
 from amparo_gateway.settings import SERVICE
 
 
-async def apply(projection: Database, deliveries: Sequence[Received]) -> None:
-    """Bring the projection up to what `deliveries` say, in one transaction.
+async def apply(projection: Database, deliveries: Sequence[Received], *, hub: Hub | None = None) -> None:
+    """Bring the projection up to what `deliveries` say, in one transaction; then tell `hub` what that changed.
 
     Only newer versions change anything, so the order and the number of deliveries do not matter and no inbox is needed.
     """
     batch = batch_of(deliveries)
-    await projection.write(lambda connection: stored.apply(connection, batch))
+    if hub is None:
+        await projection.write(lambda connection: stored.apply(connection, batch))
+        return
+
+    def unit(connection: Connection) -> Mapping[UUID, bytes]:
+        before = stored.stored_before(connection, batch)
+        stored.apply(connection, batch)
+        return before
+
+    before = await projection.write(unit)
+    if hub.listening:
+        await hub.publish(changes(batch.incidents.values(), batch.referrals.values(), before=before))
 
 
 async def is_filled_from_the_start(projection: Database) -> bool:
@@ -57,9 +75,10 @@ async def drop(projection: Database) -> None:
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A GraphQL request as it comes over HTTP."""
+    """A GraphQL request as it comes over HTTP: a document, or the id of a trusted one."""
 
-    query: str
+    query: str | None = None
+    document_id: str | None = None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
 
@@ -67,40 +86,63 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Desk:
     """Answers questions about the projection; what a role was denied goes on record in the gateway's own database."""
 
-    def __init__(self, *, own: Database, projection: Database, seal: CursorSeal, owners: Owners, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        own: Database,
+        projection: Database,
+        seal: CursorSeal,
+        owners: Owners,
+        clock: Clock,
+        hub: Hub | None = None,
+        budget: Budget | None = None,
+        trust: Trust | None = None,
+    ) -> None:
         self._own, self._projection, self._seal, self._owners, self._clock = own, projection, seal, owners, clock
+        self._hub, self._budget, self._trust = hub or Hub(), budget or Budget(), trust or Trust(production=False)
 
     async def answer(self, question: Question, *, principal: Principal, trace_id: str) -> Mapping[str, Any]:
         """Return the members `data` and, where there are any, `errors` of a GraphQL answer.
 
         Raises Problem for a document without an operation that can be run here.
         """
-        context = Context(
+        context = self.context(principal, trace_id=trace_id)
+        try:
+            document = self.document(question.query, question.document_id, principal=principal)
+            result = await execute(
+                document, variables=question.variables, operation=question.operation_name, context=context
+            )
+        except DocumentError as error:
+            return {"data": None, "errors": [error.formatted]}
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
+            raise Problem(400, "no-operation", "The document has no query of that name to run.") from error
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            await self.record_denials(denials(result.errors), principal=principal)
+            answer["errors"] = [error.formatted for error in shown(result.errors, trace_id=trace_id)]
+        return answer
+
+    def document(self, query: str | None, document_id: str | None, *, principal: Principal) -> str:
+        """Return the text of the document that is to run. Raises DocumentError."""
+        return self._trust.document(query, document_id, principal=principal)
+
+    def context(self, principal: Principal, *, trace_id: str) -> Context:
+        """Make what the resolvers of one request share."""
+        return Context(
             principal=principal,
             projection=self._projection,
             seal=self._seal,
             owners=self._owners.traced(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
             now=self._clock.now(),
+            apply=partial(apply, self._projection, hub=self._hub),
+            hub=self._hub,
+            budget=self._budget,
         )
-        try:
-            result = await execute(
-                question.query, variables=question.variables, operation=question.operation_name, context=context
-            )
-        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError) as error:
-            raise Problem(400, "no-operation", "The document has no query of that name to run.") from error
-        answer: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            await self._record_denials(denied_fields(result.errors), principal=principal)
-            answer["errors"] = [error.formatted for error in shown(result.errors, trace_id=trace_id)]
-        return answer
 
-    async def _record_denials(self, fields: Sequence[str], *, principal: Principal) -> None:
-        """Put each denied field on the audit chain, once a request."""
-        if not fields:
+    async def record_denials(self, denied: Sequence[Denial], *, principal: Principal) -> None:
+        """Put what the role was denied on the audit chain, each once a request."""
+        if not denied:
             return
-        now = self._clock.now()
-        entries = [
-            AuditEntry(actor=principal.name, role=principal.role, action="denied", subject=field, allowed=False)
-            for field in fields
-        ]
+        now, role = self._clock.now(), principal.role.lower()
+        entries = [AuditEntry(actor=principal.name, role=role, allowed=False, **one._asdict()) for one in denied]
         await self._own.write(lambda connection: audit.record(connection, entries, service=SERVICE, now=now))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Connection, Table, column, delete, select, table as table_clause
 
@@ -28,6 +29,16 @@ def apply(connection: Connection, batch: Batch) -> None:
     _keep_newest(connection, _TABLES["report"], batch.reports.values(), newer="incident_version")
     _keep_all(connection, _TABLES["incident_history"], batch.history.values())
     _keep_all(connection, _TABLES["audited"], batch.audited.values())
+
+
+def stored_before(connection: Connection, batch: Batch) -> Mapping[UUID, bytes]:
+    """Return the states, as they stand, of the incidents and referrals that `batch` brings."""
+    found: dict[UUID, bytes] = {}
+    for name, rows in (("incident", batch.incidents), ("referral", batch.referrals)):
+        if rows:
+            columns = _TABLES[name].c
+            found |= dict(connection.execute(select(columns.id, columns.state).where(columns.id.in_(rows))).tuples())
+    return found
 
 
 def _keep_newest(connection: Connection, table: Table, rows: Iterable[Row], *, newer: str = "version") -> None:

@@ -14,8 +14,10 @@ from strawberry.types.graphql import OperationType
 
 from amparo_gateway.schema.context import Context
 from amparo_gateway.schema.extensions import EXTENSIONS
+from amparo_gateway.schema.mutations import Mutation
 from amparo_gateway.schema.query import Query
 from amparo_gateway.schema.scalars import DATE_TIME
+from amparo_gateway.schema.subscription import Subscription
 
 __all__ = ["SCHEMA", "Context", "execute", "sdl"]
 
@@ -27,6 +29,8 @@ class _Schema(strawberry.Schema):
 
 SCHEMA: Final = _Schema(
     query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
     extensions=EXTENSIONS,
     config=StrawberryConfig(scalar_map={datetime: DATE_TIME}, disable_field_suggestions=True, batching_config=None),
 )
@@ -40,11 +44,11 @@ def sdl() -> str:
 async def execute(
     document: str, *, variables: Mapping[str, Any] | None, operation: str | None, context: Context
 ) -> ExecutionResult:
-    """Run a query. Raises MissingQueryError, CannotGetOperationTypeError or InvalidOperationTypeError without any."""
+    """Run a query or a mutation. Raises MissingQueryError, CannotGetOperationTypeError or InvalidOperationTypeError without any."""
     return await SCHEMA.execute(
         document,
         variable_values=dict(variables or {}),
         operation_name=operation,
         context_value=context,
-        allowed_operation_types={OperationType.QUERY},
+        allowed_operation_types={OperationType.QUERY, OperationType.MUTATION},
     )

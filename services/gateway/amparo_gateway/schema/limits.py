@@ -37,6 +37,10 @@ MOST_ALIASES: Final = 60
 MOST_NODES: Final = 2_000
 MOST_FIELDS: Final = 40_000
 MOST_TOKENS: Final = 2_500
+#: A text of 20 000 characters may stand in a document, though it belongs into a variable.
+MOST_CHARACTERS: Final = 40_000
+#: Values in the variables, however deep.
+MOST_VALUES: Final = 5_000
 #: How many entries a list without `first` is taken to have.
 _SHORT_LIST: Final = 4
 _INTROSPECTION: Final = frozenset({"__schema", "__type"})
@@ -98,6 +102,19 @@ def cost_of(document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping
         if isinstance(definition, OperationDefinitionNode):
             total = total.beside(measure.operation(definition))
     return total
+
+
+def too_many_values(variables: Mapping[str, Any]) -> bool:
+    """Say whether the variables hold more values than any real request: each is checked against the schema."""
+    found, waiting = 0, [variables]
+    while waiting:
+        value: Any = waiting.pop()
+        if isinstance(value, dict | list):
+            found += len(value)
+            if found > MOST_VALUES:
+                return True
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return False
 
 
 class _Measure:
