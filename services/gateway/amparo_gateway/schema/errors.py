@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import structlog
 from graphql import GraphQLError
@@ -10,8 +11,10 @@ from graphql import GraphQLError
 from amparo_common.errors import TransientError
 from amparo_gateway.errors import ForbiddenError, InvalidError, LimitExceededError, PublicError
 
-__all__ = ["ForbiddenError", "InvalidError", "LimitExceededError", "PublicError", "denied_fields", "shown"]
+__all__ = ["Denial", "ForbiddenError", "InvalidError", "LimitExceededError", "PublicError", "denials", "shown"]
 
+#: The subject of a field that was asked of no single thing.
+_EVERYTHING: Final = "graph"
 _log = structlog.get_logger()
 
 
@@ -20,11 +23,26 @@ def shown(errors: Sequence[GraphQLError], *, trace_id: str) -> list[GraphQLError
     return [error if _is_public(error) else _masked(error, trace_id=trace_id) for error in errors]
 
 
-def denied_fields(errors: Sequence[GraphQLError]) -> list[str]:
-    """Return the paths of the fields that the caller's role may not use, list positions left out, each once."""
-    denied = [error for error in errors if isinstance(error.original_error or error, ForbiddenError)]
-    paths = (".".join(part for part in error.path or () if isinstance(part, str)) for error in denied)
-    return list(dict.fromkeys(paths))
+class Denial(NamedTuple):
+    """What a role was denied, for the audit chain."""
+
+    action: str
+    subject: str
+    purpose: str | None
+
+
+def denials(errors: Sequence[GraphQLError]) -> list[Denial]:
+    """Return what the caller's role was denied, each once."""
+    found = ((error, error.original_error or error) for error in errors)
+    denied = (_denial(error, cause) for error, cause in found if isinstance(cause, ForbiddenError))
+    return list(dict.fromkeys(denied))
+
+
+def _denial(error: GraphQLError, cause: ForbiddenError) -> Denial:
+    if cause.action is not None:
+        return Denial(cause.action, cause.subject or _EVERYTHING, cause.purpose)
+    place = ".".join(part for part in error.path or () if isinstance(part, str))
+    return Denial("denied", place, cause.purpose)
 
 
 def _is_public(error: GraphQLError) -> bool:

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
-from uuid import UUID
+from typing import Final, Self
 
 import msgspec
 import strawberry
 
 from amparo_common.events.types import IncidentTriaged
-from amparo_gateway.domain_history import change
+from amparo_gateway.domain_history import summary
 from amparo_gateway.repository import Version
 from amparo_gateway.schema.context import Info
 from amparo_gateway.schema.loaders import PageOf
 from amparo_gateway.schema.paging import Page, PageInfo
 
+_SYSTEM: Final = "SYSTEM"
 _decode = msgspec.json.Decoder(IncidentTriaged).decode
 
 
 @strawberry.type(description="A change of an incident, in codes and fixed words.")
 class HistoryEntry:
     at: datetime
-    kind: str
-    actor_role: str = strawberry.field(description="HUMAN or SYSTEM.")
+    kind: str = strawberry.field(description="What brought the version about, such as `triaged` or `claimed`.")
+    actor_role: str = strawberry.field(description="The role of who did it; SYSTEM when nobody did.")
     summary: str
     version: int
 
     @classmethod
     def of(cls, before: IncidentTriaged | None, after: IncidentTriaged) -> Self:
-        kind, actor, words = change(before, after)
-        return cls(at=after.changed_at, kind=kind, actor_role=actor, summary=words, version=after.version)
+        return cls(
+            at=after.changed_at,
+            kind=after.change,
+            actor_role=after.actor_role or _SYSTEM,
+            summary=summary(before, after),
+            version=after.version,
+        )
 
 
 @strawberry.type
@@ -46,10 +51,11 @@ class HistoryConnection:
     edges: list[HistoryEdge]
 
 
-async def history_of(info: Info, *, incident_id: UUID, first: int, after: str | None) -> HistoryConnection:
+async def history_of(info: Info, incident: IncidentTriaged, *, first: int, after: str | None) -> HistoryConnection:
     """Return a page of what happened to an incident, oldest first."""
     context = info.context
-    scope = context.scope("Incident.history")
+    incident_id = incident.incident_id
+    scope = context.scope("Incident.history", of=incident.reference)
     page = Page(context, name=f"history|{incident_id}", first=first, after=after)
     start = int.from_bytes(page.after) if page.after is not None else None
     # What changed shows against the version before, so the one that the cursor names is read once more.

@@ -11,7 +11,7 @@ import msgspec
 import strawberry
 
 from amparo_common.events.types import IncidentTriaged
-from amparo_common.vocabulary.codes import Category, Channel, IncidentStatus, Lane, Level
+from amparo_common.vocabulary.codes import Category, Channel, IncidentStatus, Lane, Level, Purpose
 from amparo_gateway import repository
 from amparo_gateway.domain import Kind, global_id
 from amparo_gateway.repository import Found, IncidentWish
@@ -23,6 +23,8 @@ from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.history import HistoryConnection, history_of
 from amparo_gateway.schema.node import Node
 from amparo_gateway.schema.paging import After, First, Page, PageInfo
+from amparo_gateway.schema.sensitive import IncidentSensitive, sensitive_of
+from amparo_gateway.schema.ties import Hold, IncidentLink, holds_of, links_of
 
 if TYPE_CHECKING:
     from amparo_gateway.schema.referral import ReferralConnection
@@ -80,17 +82,29 @@ class Incident(Node):
     def clocks(self) -> list[Clock]:
         return [Clock.of(reading) for reading in self.state.clocks]
 
+    @described("Opened for a purpose, on record each time. Null, with a code, for roles that may not read it.")
+    async def sensitive(self, info: Info, purpose: Purpose) -> IncidentSensitive | None:
+        return await sensitive_of(info, incident=self.state, purpose=purpose)
+
+    @described("Links to incidents that the caller may see.")
+    async def links(self, info: Info) -> list[IncidentLink]:
+        return await links_of(info, self.state)
+
+    @described("Records that somebody outside Amparo is asked to keep.")
+    async def holds(self, info: Info) -> list[Hold]:
+        return await holds_of(info, self.state)
+
     @described("Newest first. Null, with FORBIDDEN, for roles that may not read them.")
     async def referrals(
         self, info: Info, first: First, after: After = strawberry.UNSET
     ) -> Annotated[ReferralConnection, strawberry.lazy("amparo_gateway.schema.referral")] | None:
         from amparo_gateway.schema.referral import referrals_of  # noqa: PLC0415 - the two types name each other
 
-        return await referrals_of(info, incident_id=self.state.incident_id, first=first, after=after)
+        return await referrals_of(info, self.state, first=first, after=after)
 
     @described("Oldest first. Null, with FORBIDDEN, for roles that may not read it.")
     async def history(self, info: Info, first: First, after: After = strawberry.UNSET) -> HistoryConnection | None:
-        return await history_of(info, incident_id=self.state.incident_id, first=first, after=after)
+        return await history_of(info, self.state, first=first, after=after)
 
 
 @strawberry.type

@@ -13,7 +13,7 @@ from strawberry.dataloader import DataLoader
 from amparo_common.db.port import Database
 from amparo_gateway import repository
 from amparo_gateway.domain import Scope
-from amparo_gateway.repository import Found, Version
+from amparo_gateway.repository import Found, Standing, Version
 
 Row = TypeVar("Row")
 _MOST: Final = 500
@@ -39,20 +39,23 @@ class Loaders:
     """The loaders of one request. They answer states, still encoded; None or an empty list for what is not shown."""
 
     def __init__(self, projection: Database) -> None:
-        self.incident = _ones(projection, repository.incidents_by_id)
-        self.incident_of_report = _ones(projection, repository.incidents_of_reports)
-        self.referral = _ones(projection, repository.referrals_by_id)
+        self.incident: DataLoader[One, bytes | None] = _ones(projection, repository.incidents_by_id)
+        self.incident_of_report: DataLoader[One, bytes | None] = _ones(projection, repository.incidents_of_reports)
+        self.referral: DataLoader[One, bytes | None] = _ones(projection, repository.referrals_by_id)
+        self.partner: DataLoader[One, bytes | None] = _ones(projection, repository.partners_by_id)
+        self.standing: DataLoader[One, Standing | None] = _ones(projection, repository.standings_of_partners)
+        self.task: DataLoader[One, bytes | None] = _ones(projection, repository.tasks_by_id)
         self.referrals: DataLoader[PageOf, list[Found]] = _pages(projection, repository.referrals_of_incidents)
         self.history: DataLoader[PageOf, list[Version]] = _pages(projection, repository.history_of_incidents)
 
 
-def _ones(projection: Database, query: Callable[..., dict[UUID, bytes]]) -> DataLoader[One, bytes | None]:
-    async def load(questions: list[One]) -> list[bytes | None]:
+def _ones(projection: Database, query: Callable[..., dict[UUID, Row]]) -> DataLoader[One, Row | None]:
+    async def load(questions: list[One]) -> list[Row | None]:
         ids: dict[Scope, list[UUID]] = defaultdict(list)
         for question in questions:
             ids[question.scope].append(question.id)
 
-        def answers(session: Session) -> dict[Scope, dict[UUID, bytes]]:
+        def answers(session: Session) -> dict[Scope, dict[UUID, Row]]:
             return {scope: query(session, scope=scope, ids=asked) for scope, asked in ids.items()}
 
         found = await projection.read(answers)

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import msgspec
 import strawberry
+from strawberry.scalars import JSON
 
 from amparo_common.auth.permissions import Permission
 from amparo_common.events import types as events
+from amparo_common.events.types import IncidentTriaged
 from amparo_common.vocabulary.codes import (
     AcknowledgementCode,
-    Adapter,
     Category,
     Destination,
     LawfulBasis,
@@ -26,20 +27,16 @@ from amparo_gateway import repository
 from amparo_gateway.domain import Kind, global_id
 from amparo_gateway.repository import Found, ReferralWish
 from amparo_gateway.schema.arguments import given, given_once, given_reference
+from amparo_gateway.schema.asked import Package
 from amparo_gateway.schema.context import Info
 from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.incident import Incident, incident_or_none
 from amparo_gateway.schema.loaders import One, PageOf
 from amparo_gateway.schema.node import Node
 from amparo_gateway.schema.paging import Page, PageInfo
+from amparo_gateway.schema.partner import Partner, partner_of
 
 _decode: Final = msgspec.json.Decoder(events.ReferralChanged).decode
-
-
-@strawberry.type(description="A body that can act, as far as a referral names it.")
-class Partner(Node):
-    name: str
-    adapter: Adapter
 
 
 @strawberry.type(description="One attempt to reach the partner.")
@@ -53,10 +50,40 @@ class DeliveryAttempt:
 
 @strawberry.type(description="What the partner answered.")
 class Acknowledgement:
+    referral: strawberry.Private[events.ReferralChanged]
+    acknowledgement_id: strawberry.Private[UUID]
     at: datetime
     code: AcknowledgementCode
     by: str
     partner_reference: str | None
+
+    @described("What the partner wrote; reading it goes on record.")
+    async def note(self, info: Info) -> str | None:
+        info.context.scope("Acknowledgement.note", of=self.referral.reference)
+        found = await info.context.asked.package(self.referral.referral_id)
+        return next((one.note for one in found.notes if one.acknowledgement_id == self.acknowledgement_id), None)
+
+
+@strawberry.type(description="A field that a package leaves out.")
+class WithheldField:
+    field: str
+    safeguard: str = strawberry.field(description="The safeguard that asks for it.")
+    reason: str
+
+
+@strawberry.type(description="What the partner receives, and what was held back and why.")
+class ReferralPackage:
+    profile: str
+    content: JSON
+    withheld: list[WithheldField]
+
+    @classmethod
+    def of(cls, package: Package) -> Self:
+        return cls(
+            profile=package.profile,
+            content=package.content,
+            withheld=[WithheldField(field=w.field, safeguard=w.safeguard, reason=w.reason) for w in package.withheld],
+        )
 
 
 @strawberry.type(description="An incident on its way to a partner.")
@@ -103,9 +130,13 @@ class Referral(Node):
         return incident_or_none(await info.context.loaders.incident.load(One(scope, self.state.incident_id)))
 
     @strawberry.field
-    def partner(self) -> Partner:
-        key = strawberry.ID(global_id(Kind.PARTNER, self.state.partner_id))
-        return Partner(id=key, name=self.state.partner_name, adapter=self.state.adapter)
+    async def partner(self, info: Info) -> Partner:
+        return await partner_of(info.context, self.state)
+
+    @described("Reading it goes on record. Null, with FORBIDDEN, for roles that may not.")
+    async def package(self, info: Info) -> ReferralPackage | None:
+        info.context.scope("Referral.package", of=self.state.reference)
+        return ReferralPackage.of(await info.context.asked.package(self.state.referral_id))
 
     @strawberry.field
     def attempts(self) -> list[DeliveryAttempt]:
@@ -123,7 +154,14 @@ class Referral(Node):
     @strawberry.field
     def acknowledgements(self) -> list[Acknowledgement]:
         return [
-            Acknowledgement(at=answer.at, code=answer.code, by=answer.by, partner_reference=answer.partner_reference)
+            Acknowledgement(
+                referral=self.state,
+                acknowledgement_id=answer.acknowledgement_id,
+                at=answer.at,
+                code=answer.code,
+                by=answer.by,
+                partner_reference=answer.partner_reference,
+            )
             for answer in self.state.acknowledgements
         ]
 
@@ -172,10 +210,11 @@ async def referrals_page(
     return _connection(page, found)
 
 
-async def referrals_of(info: Info, *, incident_id: UUID, first: int, after: str | None) -> ReferralConnection:
+async def referrals_of(info: Info, incident: IncidentTriaged, *, first: int, after: str | None) -> ReferralConnection:
     """Return a page of the referrals of an incident, newest first."""
     context = info.context
-    scope = context.scope("Incident.referrals")
+    incident_id = incident.incident_id
+    scope = context.scope("Incident.referrals", of=incident.reference)
     page = Page(context, name=f"referrals|{incident_id}", first=first, after=after)
     found = await context.loaders.referrals.load(PageOf(scope, incident_id, page.after, page.limit))
     return _connection(page, found)

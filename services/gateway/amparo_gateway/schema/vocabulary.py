@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from amparo_common.vocabulary import codes
+from amparo_gateway.domain_figures import Dimension
 
 for _code, _words in (
     (codes.Level, "How soon a child needs help; P1 is the most urgent."),
@@ -22,5 +23,10 @@ for _code, _words in (
     (codes.ClockKind, "What a clock waits for."),
     (codes.ClockState, "RUNNING until it is MET, MISSED or STOPPED."),
     (codes.Adapter, "How a partner is reached."),
+    (codes.LinkKind, "How two incidents belong together."),
+    (codes.RecordClass, "Record classes that a preservation hold names; the records themselves never enter Amparo."),
+    (codes.Purpose, "What the caller is about to do with what it reads; recorded in the audit trail."),
 ):
     strawberry.enum(_code, description=_words)
+
+strawberry.enum(Dimension, name="StatisticsDimension", description="What figures are counted by; DAY is the UTC day.")
