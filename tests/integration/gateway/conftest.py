@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,9 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
 
 from amparo_common.auth.principal import Principal
 from amparo_common.clock import SetClock
@@ -240,6 +245,50 @@ class Gateway:
         answer = await self.ask(principal, document, **variables)
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
+
+
+@dataclass
+class OwningServices:
+    """Stands for intake, triage and referral on one loopback address: it answers what a test says and notes what came.
+
+    `will` sets the answer of a place. Places without one are 404, as the services answer what a caller may not see.
+    """
+
+    url: str = ""
+    answers: dict[tuple[str, str], tuple[int, bytes, float]] = field(default_factory=dict)
+    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+
+    def will(self, method: str, path: str, answer: Any, *, status: int = 200, after_s: float = 0.0) -> None:
+        body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+        self.answers[method, path] = (status, body, after_s)
+
+    def will_refuse(self, method: str, path: str, code: str, field: str | None = None) -> None:
+        refusal = {"code": code, "message": "A rule says no.", "field": field}
+        self.will(method, path, {"type": "urn:amparo:problem:refused", "refusals": [refusal]}, status=409)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        sent = await request.body()
+        self.asked.append((request.method, request.url.path, msgspec.json.decode(sent) if sent else None))
+        self.headers.append(dict(request.headers))
+        missing = (404, b'{"type": "urn:amparo:problem:not-found", "status": 404}', 0.0)
+        status, body, after_s = self.answers.get((request.method, request.url.path), missing)
+        await asyncio.sleep(after_s)
+        await Response(body, status_code=status, media_type="application/json")(scope, receive, send)
+
+
+@pytest.fixture
+async def owning() -> AsyncIterator[OwningServices]:
+    services = OwningServices()
+    config = uvicorn.Config(services, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        services.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serving = asyncio.create_task(server._serve(sockets=[listener]))
+        yield services
+        server.should_exit = True
+        await serving
 
 
 def codes(answer: dict[str, Any]) -> list[str]:

@@ -17,3 +17,13 @@ def described(words: str) -> Callable[[Callable[..., Any]], StrawberryField]:
         return made
 
     return field
+
+
+def commanding(words: str) -> Callable[[Callable[..., Any]], StrawberryField]:
+    """Make a resolver a mutation with a description: `strawberry.mutation(description=...)`, typed."""
+
+    def field(resolver: Callable[..., Any]) -> StrawberryField:
+        made: StrawberryField = strawberry.mutation(resolver, description=words)
+        return made
+
+    return field
