@@ -37,7 +37,8 @@ def stored_before(connection: Connection, batch: Batch) -> Mapping[UUID, bytes]:
     for name, rows in (("incident", batch.incidents), ("referral", batch.referrals)):
         if rows:
             columns = _TABLES[name].c
-            found |= dict(connection.execute(select(columns.id, columns.state).where(columns.id.in_(rows))).tuples())
+            query = select(columns.id, columns.state).where(columns.id.in_(list(rows)))
+            found.update((row.id, row.state) for row in connection.execute(query))
     return found
 
 
