@@ -1,4 +1,4 @@
-"""HTTP of triage: probes, and the policy in force for those who may read it."""
+"""HTTP of triage: probes, the policy in force for those who may read it, and the work of people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from amparo_common.auth.principal import Principal
 from amparo_common.auth.verifier import Verifier
 from amparo_common.telemetry import Telemetry
 from amparo_common.web import json_response, service_app
+from amparo_triage.api_casework import CaseworkPages
 from amparo_triage.domain.policy import RulePack
 from amparo_triage.settings import SERVICE
 
 
 def create_app(
-    *, pack: RulePack, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
+    *,
+    pack: RulePack,
+    people: CaseworkPages,
+    verifier: Verifier,
+    telemetry: Telemetry,
+    readiness: Callable[[], Sequence[str]],
 ) -> FastAPI:
     """Make triage's application."""
     app = service_app(name=SERVICE, readiness=readiness, telemetry=telemetry)
@@ -29,6 +35,8 @@ def create_app(
     async def current_pack(_: Annotated[Principal, Depends(require(Permission.READ_POLICY))]) -> Response:
         return json_response(body)
 
+    for method, path, endpoint in people.routes:
+        app.add_route(path, endpoint, methods=[method])
     return app
 
 

@@ -23,7 +23,10 @@ from amparo_common.runtime import Service, StopStep
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 from amparo_triage.api import create_app
+from amparo_triage.api_casework import CaseworkPages
+from amparo_triage.casework import Casework
 from amparo_triage.consumer import reports_consumer
+from amparo_triage.notes import Notes
 from amparo_triage.opening import Opener
 from amparo_triage.policy.pack import base_pack, read_pack
 from amparo_triage.service import Triage
@@ -66,7 +69,15 @@ async def compose(settings: TriageSettings, *, log: EventLog) -> AsyncIterator[S
             telemetry=telemetry,
         )
         _watch(telemetry, consumer=consumer, relay=relay)
-        app = create_app(pack=pack, verifier=verifier, telemetry=telemetry, readiness=_readiness(upkeep, consumer))
+        notes = Notes(database=database, keys=keys, clock=clock)
+        people = CaseworkPages(Casework(database=database, keys=keys, pack=pack, clock=clock), notes)
+        app = create_app(
+            pack=pack,
+            people=people,
+            verifier=verifier,
+            telemetry=telemetry,
+            readiness=_readiness(upkeep, consumer),
+        )
         operations.mount(app, service=SERVICE, database=database, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,
@@ -74,8 +85,7 @@ async def compose(settings: TriageSettings, *, log: EventLog) -> AsyncIterator[S
             app=app,
             tasks=(
                 consumer.run,
-                upkeep.read_pending,
-                upkeep.notice_missed_clocks,
+                *upkeep.passes,
                 checkpointer.run,
                 relay.run,
                 verifier.run,

@@ -17,12 +17,12 @@ from amparo_common.vocabulary.sets import lane_of
 from amparo_triage import repository
 from amparo_triage.domain import incident as incidents
 from amparo_triage.domain.facts import Passage, Reading, ReportFacts
-from amparo_triage.domain.incident import Incident
 from amparo_triage.domain.joining import Candidate, Claim, Placement, place
 from amparo_triage.domain.policy import RulePack
+from amparo_triage.domain.state import Incident, event_of
 
 SERVICE: Final = "triage"
-_REFERENCE_PREFIX: Final = "AM"
+REFERENCE_PREFIX: Final = "AM"
 
 
 class Batch:
@@ -57,7 +57,7 @@ class Batch:
 
     def _takes_reports(self, incident_id: UUID) -> bool:
         incident = self._incidents.get(incident_id)
-        return incident is not None and incident.joinable
+        return incident is not None and incident.takes_reports
 
     def add(self, report: ReportReceived, facts: ReportFacts, *, reading: Reading | None, placed: Placement) -> None:
         """Open the report's incident, or join the report to the one it was placed in."""
@@ -65,7 +65,7 @@ class Batch:
         if incident is None:
             incident = incidents.opened(
                 facts,
-                reference=reference(_REFERENCE_PREFIX, of=facts.report_id),
+                reference=reference(REFERENCE_PREFIX, of=facts.report_id),
                 reading=reading,
                 recurrence=placed.recurrence,
                 pack=self.pack,
@@ -79,6 +79,10 @@ class Batch:
         self._joined.append(_joined_event(report, incident=incident, now=self.now))
         if reading is not None:
             self.evidence(facts.report_id, "narrative", reading.passages)
+
+    def get(self, incident_id: UUID) -> Incident | None:
+        """Return a loaded incident as it stands in this unit; None for one that is not stored."""
+        return self._incidents.get(incident_id)
 
     def change(self, incident_id: UUID, change: Callable[[Incident], Incident]) -> None:
         """Apply `change` to a loaded incident; one that is not stored is left alone."""
@@ -98,7 +102,7 @@ class Batch:
         changed = [self._incidents[incident_id] for incident_id in self._changed]
         repository.store_incidents(self.connection, changed)
         repository.store_evidence(self.connection, self._evidence)
-        told = [Outgoing(event=incidents.event_of(one), key=one.id, lane=lane_of(one.level)) for one in changed]
+        told = [Outgoing(event=event_of(one), key=one.id, lane=lane_of(one.level)) for one in changed]
         lanes = {one.id: lane_of(one.level) for one in changed}
         told += [Outgoing(event=one, key=one.incident_id, lane=lanes[one.incident_id]) for one in self._joined]
         outbox.put(self.connection, told, service=SERVICE, now=self.now)

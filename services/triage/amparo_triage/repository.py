@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from amparo_common.db.upsert import insert_if_new, upsert
+from amparo_common.vocabulary.codes import Level
 from amparo_triage.domain import clocks
 from amparo_triage.domain.facts import Passage, ReportFacts
-from amparo_triage.domain.incident import Incident
 from amparo_triage.domain.joining import Candidate, Claim, Placement
-from amparo_triage.tables import CLAIM, ERASED_REPORT, EVIDENCE, FIRST_REFERRAL, INCIDENT, PENDING_TEXT, REPORT
+from amparo_triage.domain.state import Incident
+from amparo_triage.tables import CLAIM, ERASED_REPORT, EVIDENCE, FIRST_REFERRAL, INCIDENT, NOTE, PENDING_TEXT, REPORT
 
 #: Far below what either database takes as parameters of one statement.
 _CHUNK: Final = 5_000
@@ -37,6 +38,28 @@ class PendingText(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bytes
     due_at: datetime
     attempts: int
+
+
+class SealedNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person wrote on an incident. `by` is a login name; `other_id` the other incident of a link."""
+
+    id: UUID
+    incident_id: UUID
+    kind: str
+    at: datetime
+    by: str
+    other_id: UUID | None
+    sealed: bytes
+
+
+class Evidence(NamedTuple):
+    """Where a proposal rests in a report's narrative: `start` and `stop` count characters."""
+
+    report_id: UUID
+    factor: str | None
+    category: str | None
+    start: int
+    stop: int
 
 
 # ---------------------------------------------------------------- incidents
@@ -70,7 +93,11 @@ def _incident_row(incident: Incident) -> dict[str, object]:
         "received_at": incident.received_at,
         "due_at": clocks.due_at(incident.clocks),
         "clock_at": clocks.next_miss(incident.clocks),
-        "joinable": incident.joinable,
+        "joinable": incident.takes_reports,
+        "in_queue": incident.in_queue,
+        "claimed_by": incident.claimed_by,
+        "claimed_until": incident.claimed_until,
+        "proposed_by": incident.proposal.by if incident.proposal else None,
         "state": _encoder.encode(incident),
     }
 
@@ -86,6 +113,75 @@ def all_incidents(source: Session | Connection) -> list[Incident]:
     return [
         _decoder.decode(state) for state in source.execute(select(INCIDENT.c.state).order_by(INCIDENT.c.id)).scalars()
     ]
+
+
+def find_incident(session: Session, incident_id: UUID) -> Incident | None:
+    """Return an incident as it stands; for looking, not for changing."""
+    state = session.execute(select(INCIDENT.c.state).where(INCIDENT.c.id == incident_id)).scalar_one_or_none()
+    return None if state is None else _decoder.decode(state)
+
+
+def leases_over(source: Session | Connection, *, now: datetime, limit: int) -> list[UUID]:
+    """Return incidents whose claim ran out, the longest ago first."""
+    query = select(INCIDENT.c.id).where(INCIDENT.c.claimed_until <= now).order_by(INCIDENT.c.claimed_until)
+    return list(source.execute(query.limit(limit)).scalars())
+
+
+def take_next(
+    connection: Connection,
+    *,
+    by: str,
+    now: datetime,
+    until: datetime,
+    countries: Collection[str] | None,
+    levels: Collection[Level],
+) -> UUID | None:
+    """Mark the most urgent free incident of the queue as claimed, and return its id; None when there is none.
+
+    One statement: two callers never get one incident. `countries` None means all. A lowering that `by` proposed waits
+    for another person, so `by` is not given it.
+    """
+    row = INCIDENT.c
+    free = or_(row.claimed_until.is_(None), row.claimed_until <= now)
+    another = or_(row.proposed_by.is_(None), row.proposed_by != by)
+    waiting = select(row.id).where(row.in_queue.is_(True), row.level.in_(list(levels)), free, another)
+    if countries is not None:
+        waiting = waiting.where(row.country.in_(list(countries)))
+    order = (row.level, row.due_at.asc().nulls_last(), row.score.desc(), row.received_at, row.id)
+    first = waiting.order_by(*order).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    taken = update(INCIDENT).where(row.id == first).values(claimed_by=by, claimed_until=until).returning(row.id)
+    return connection.execute(taken).scalar_one_or_none()
+
+
+# ---------------------------------------------------------------- notes
+
+
+def store_notes(connection: Connection, notes: Sequence[SealedNote]) -> None:
+    """Keep what a person wrote; one statement."""
+    connection.execute(insert(NOTE), [msgspec.structs.asdict(note) for note in notes])
+
+
+def notes_of(session: Session, incident_id: UUID) -> list[SealedNote]:
+    """Return the notes of an incident in the order of their writing."""
+    query = select(*NOTE.c).where(NOTE.c.incident_id == incident_id).order_by(NOTE.c.at, NOTE.c.id)
+    return [SealedNote(**row) for row in session.execute(query).mappings()]
+
+
+def drop_notes(connection: Connection, report_ids: Collection[UUID]) -> None:
+    """Drop what people wrote on incidents whose first report is among `report_ids`: their key is gone."""
+    connection.execute(delete(NOTE).where(NOTE.c.incident_id.in_(list(report_ids))))
+
+
+def evidence_of(session: Session, incident_id: UUID) -> list[Evidence]:
+    """Return where proposals rest in the narratives of an incident's reports."""
+    row = EVIDENCE.c
+    query = (
+        select(row.report_id, row.factor, row.category, row.start, row.stop)
+        .join(REPORT, REPORT.c.id == row.report_id)
+        .where(REPORT.c.incident_id == incident_id, row.part == "narrative")
+        .order_by(row.report_id, row.position)
+    )
+    return [Evidence(*found) for found in session.execute(query)]
 
 
 # ---------------------------------------------------------------- reports

@@ -19,7 +19,7 @@ from amparo_common.events.types import ReferralChanged, ReporterMessageReceived,
 from amparo_common.telemetry import Telemetry
 from amparo_triage import repository
 from amparo_triage.batch import Batch
-from amparo_triage.domain import incident as incidents
+from amparo_triage.domain import human, incident as incidents
 from amparo_triage.domain.facts import NOTHING_READ, Recurrence, ReportFacts
 from amparo_triage.domain.joining import Candidate, Claim, Placement, recurrence_of
 from amparo_triage.domain.policy import RulePack
@@ -94,6 +94,22 @@ class Triage:
         if not await self._database.read(partial(repository.clocks_due, now=now, limit=1)):
             return 0
         return await self._database.write(self._miss)
+
+    async def free_lapsed_claims(self) -> int:
+        """Take away claims whose lease ran out, each told of once; return how many."""
+        now = self._clock.now()
+        if not await self._database.read(partial(repository.leases_over, now=now, limit=1)):
+            return 0
+        return await self._database.write(self._free)
+
+    def _free(self, connection: Connection) -> int:
+        batch = Batch(connection, pack=self._pack, now=self._clock.now())
+        over = repository.leases_over(connection, now=batch.now, limit=_PASS)
+        batch.load(over)
+        for incident_id in over:
+            batch.change(incident_id, partial(human.lapsed, now=batch.now))
+        batch.store()
+        return len(over)
 
     def _miss(self, connection: Connection) -> int:
         batch = Batch(connection, pack=self._pack, now=self._clock.now())
@@ -328,6 +344,7 @@ def _take_erasure(batch: Batch, erasure: ReportsErased) -> None:
     """Forget the facts of erased reports and close their incident for joining."""
     repository.note_erased(batch.connection, erasure.report_ids, at=erasure.at)
     repository.drop_claims(batch.connection, erasure.report_ids)
+    repository.drop_notes(batch.connection, erasure.report_ids)
     pending = repository.drop_texts(batch.connection, erasure.report_ids)
     counts = {erasure.incident_id: 0} | repository.mark_erased(batch.connection, erasure.report_ids)
     batch.load(counts)

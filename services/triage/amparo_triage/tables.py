@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import Index, MetaData, Text
+from sqlalchemy import Index, MetaData, Text, true
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -24,7 +24,11 @@ class IncidentRow(TriageTable, table=True):
     """An incident. `state` is its whole state as JSON; the other columns repeat what queries look for."""
 
     __tablename__: ClassVar[str] = "incident"
-    __table_args__ = (Index("incident_clock", "clock_at"),)
+    __table_args__ = (
+        Index("incident_clock", "clock_at"),
+        Index("incident_lease", "claimed_until"),
+        Index("incident_queue", "in_queue", "level", "due_at"),
+    )
 
     id: UUID = Field(primary_key=True, sa_type=Uuid)
     version: int
@@ -37,6 +41,11 @@ class IncidentRow(TriageTable, table=True):
     #: When the next running clock will be missed.
     clock_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     joinable: bool
+    in_queue: bool = Field(sa_column_kwargs={"server_default": true()})
+    claimed_by: str | None = Field(default=None, sa_type=Text)
+    claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: Who proposed a lowering that waits: not theirs to look at again.
+    proposed_by: str | None = Field(default=None, sa_type=Text)
     state: bytes = Field(sa_type=LargeBinary)
 
 
@@ -114,6 +123,23 @@ class FirstReferralRow(TriageTable, table=True):
     delivered_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class NoteRow(TriageTable, table=True):
+    """What a person wrote on an incident, sealed with the data key of its first report as `reason:ID`."""
+
+    __tablename__: ClassVar[str] = "note"
+    __table_args__ = (Index("note_incident", "incident_id"),)
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    incident_id: UUID = Field(sa_type=Uuid)
+    kind: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=UtcDateTime)
+    #: Login name.
+    by: str = Field(sa_type=Text)
+    #: The other incident of a link.
+    other_id: UUID | None = Field(default=None, sa_type=Uuid)
+    sealed: bytes = Field(sa_type=LargeBinary)
+
+
 INCIDENT = table_of(IncidentRow)
 REPORT = table_of(ReportRow)
 CLAIM = table_of(ClaimRow)
@@ -121,3 +147,4 @@ EVIDENCE = table_of(EvidenceRow)
 PENDING_TEXT = table_of(PendingTextRow)
 ERASED_REPORT = table_of(ErasedReportRow)
 FIRST_REFERRAL = table_of(FirstReferralRow)
+NOTE = table_of(NoteRow)

@@ -1,10 +1,10 @@
-"""What triage does beside its streams: reading texts that waited for their key, and noticing missed clocks."""
+"""What triage does beside its streams: read texts that waited for their key, notice missed clocks, free claims."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from amparo_common.backoff import Backoff
 from amparo_common.errors import TransientError
@@ -14,11 +14,16 @@ _LOOK_EVERY_S: Final = 1.0
 
 
 class Upkeep:
-    """Two passes that run until cancelled; `database_answers` is what the last look found, False until the first."""
+    """Three passes that run until cancelled; `database_answers` is what the last look found, False until the first."""
 
     def __init__(self, triage: Triage) -> None:
         self._triage = triage
         self.database_answers = False
+
+    @property
+    def passes(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """Return every pass, to be run side by side."""
+        return self.read_pending, self.notice_missed_clocks, self.free_lapsed_claims
 
     async def read_pending(self) -> None:
         """Try texts whose time has come, until cancelled."""
@@ -27,6 +32,10 @@ class Upkeep:
     async def notice_missed_clocks(self) -> None:
         """Mark clocks whose time has come, until cancelled."""
         await self._repeat(self._triage.notice_missed_clocks)
+
+    async def free_lapsed_claims(self) -> None:
+        """Take away claims whose lease ran out, until cancelled."""
+        await self._repeat(self._triage.free_lapsed_claims)
 
     async def _repeat(self, once: Callable[[], Awaitable[int]]) -> None:
         backoff = Backoff()

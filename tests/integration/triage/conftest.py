@@ -33,7 +33,7 @@ from amparo_common.ids import uuid7
 from amparo_common.log.port import Record
 from amparo_common.vocabulary.codes import Channel, Lane, Purpose, ReporterType
 from amparo_triage import repository
-from amparo_triage.domain.incident import Incident
+from amparo_triage.domain.state import Incident
 from amparo_triage.opening import Opener
 from amparo_triage.policy.pack import base_pack
 from amparo_triage.service import Triage

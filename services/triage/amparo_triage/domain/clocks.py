@@ -73,6 +73,19 @@ def stopped(clocks: Iterable[ClockReading], *, at: datetime) -> tuple[ClockReadi
     )
 
 
+def restarted(
+    clocks: Iterable[ClockReading], wanted: Mapping[ClockKind, timedelta], *, kinds: Collection[ClockKind], at: datetime
+) -> tuple[ClockReading, ...]:
+    """Start those of `kinds` that do not run anew, for the targets wanted at `at`."""
+    known = {clock.kind: clock for clock in clocks}
+    for kind in kinds:
+        idle = kind not in known or known[kind].state is not ClockState.RUNNING
+        if idle and kind in wanted:
+            due_at = at + wanted[kind]
+            known[kind] = ClockReading(kind=kind, state=ClockState.RUNNING, started_at=at, due_at=due_at)
+    return tuple(known[kind] for kind in ClockKind if kind in known)
+
+
 def due_at(clocks: Iterable[ClockReading]) -> datetime | None:
     """Return when the earliest clock that still waits is, or was, due.
 

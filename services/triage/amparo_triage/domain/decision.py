@@ -12,6 +12,7 @@ from amparo_common.events.types import Decision, FactorFinding, RuleFired
 from amparo_common.vocabulary.codes import Category, Destination, Factor, FactorSource, Level, most_urgent
 from amparo_common.vocabulary.labels import label
 from amparo_triage.domain.facts import held
+from amparo_triage.domain.judgement import NO_NEWS, HumanDecision, News
 from amparo_triage.domain.policy import LANGUAGES, Facts, RuleMatch, RulePack, Words, words_by_language
 
 _NOBODY: Final = frozenset({Destination.NONE_CLOSE, Destination.RETURN_TO_REPORTER})
@@ -27,17 +28,28 @@ def decide(
     missed: bool,
     pack: RulePack,
     now: datetime,
+    human: HumanDecision | None = None,
+    news: News = NO_NEWS,
+    floor: Level | None = None,
 ) -> Decision:
     """Decide on findings and categories (primary first).
 
-    Level and base never fall below the `earlier` decision's. Equal content returns the earlier decision itself, so its
-    version and time stay those of the change.
+    The level never falls below `floor`; before any `human` decision base and level do not fall below the `earlier`
+    decision's either. After one its level stands, and only `news` raises above it. Equal content returns the earlier
+    decision itself, so its version and time stay those of the change.
     """
     table = pack.table
     factors = held(findings)
-    base = most_urgent(*(table.category[category].base for category in categories), *_earlier_base(earlier))
     matches = pack.evaluate(Facts(held=factors, categories=categories))
-    level = most_urgent(base, *(match.rule.floor for match in matches), *_earlier_level(earlier))
+    base = most_urgent(*(table.category[category].base for category in categories))
+    if human is None:
+        base = most_urgent(base, *([earlier.base_level] if earlier else []))
+        floors = (base, *(match.rule.floor for match in matches))
+    else:
+        of_news = floors_of_news(news, held=factors, categories=categories, matches=matches, pack=pack)
+        floors = (human.level, *of_news)
+    level = most_urgent(*floors, *([floor] if floor else []))
+    stands = human if human is not None and human.level is level else None
     decision = Decision(
         version=1,
         pack=pack.label,
@@ -56,17 +68,44 @@ def decide(
             pack=pack,
             pending=text_pending,
             late=missed,
+            by_person=stands is not None,
         ),
         proposed_destinations=destinations(factors, categories=categories, level=level, pack=pack),
-        human=False,
-        decided_by=None,
-        decided_at=now,
+        human=stands is not None,
+        decided_by=stands.by if stands else None,
+        decided_at=stands.at if stands else now,
         text_pending=text_pending,
     )
-    if earlier is None:
-        return decision
-    same = replace(decision, version=earlier.version, decided_at=earlier.decided_at)
+    return decision if earlier is None else _unless_same(decision, earlier)
+
+
+def _unless_same(decision: Decision, earlier: Decision) -> Decision:
+    same = replace(decision, version=earlier.version)
+    if not decision.human:
+        same = replace(same, decided_at=earlier.decided_at)
     return earlier if same == earlier else replace(decision, version=earlier.version + 1)
+
+
+def floors_of_news(
+    news: News,
+    *,
+    held: frozenset[Factor],
+    categories: tuple[Category, ...],
+    matches: Sequence[RuleMatch],
+    pack: RulePack,
+) -> tuple[Level, ...]:
+    """Return the floors that stand because of `news`: what would not fire without it, and bases of new categories.
+
+    `matches` are the rules that fire on everything.
+    """
+    if not news:
+        return ()
+    # Without any known category the rules are asked as for an incident of which nothing is known.
+    known_categories = tuple(one for one in categories if one not in news.categories) or (Category.INSUFFICIENT_INFO,)
+    known = pack.evaluate(Facts(held=held - set(news.factors), categories=known_categories))
+    fired_before = {match.rule.id for match in known}
+    floors = [match.rule.floor for match in matches if match.rule.id not in fired_before]
+    return (*floors, *(pack.table.category[category].base for category in news.categories))
 
 
 def score(factors: Collection[Factor], *, shared: Collection[Factor], pack: RulePack) -> int:
@@ -91,14 +130,6 @@ def destinations(
     return tuple(place for position, place in enumerate(ordered) if position == 0 or place not in _NOBODY)
 
 
-def _earlier_base(earlier: Decision | None) -> tuple[Level, ...]:
-    return () if earlier is None or earlier.human else (earlier.base_level,)
-
-
-def _earlier_level(earlier: Decision | None) -> tuple[Level, ...]:
-    return () if earlier is None else (earlier.level,)
-
-
 def _fired(match: RuleMatch) -> RuleFired:
     rule = match.rule
     return RuleFired(id=rule.id, floor=rule.floor, factors=match.factors, guidelines=rule.guidelines)
@@ -119,9 +150,11 @@ def _reasons(
     pack: RulePack,
     pending: bool,
     late: bool,
+    by_person: bool,
 ) -> dict[str, tuple[str, ...]]:
     table = pack.table
     sentences: list[Words] = [table.level[level].meaning, *(match.rule.reason for match in matches)]
+    by_whom = [table.words.by_person] if by_person else []
     open_proposals = any(one.source is FactorSource.TEXT and one.confirmed is None for one in findings)
     notes = [
         words
@@ -142,6 +175,7 @@ def _reasons(
         ]
         texts[language] = [
             sentences[0].in_language(language),
+            *(words.in_language(language) for words in by_whom),
             *named,
             *(words.in_language(language) for words in (*sentences[1:], *notes)),
         ]

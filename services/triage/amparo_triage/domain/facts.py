@@ -106,17 +106,29 @@ def _found(report_id: UUID, factors: Iterable[Factor], source: FactorSource) -> 
     return tuple(FactorFinding(factor=factor, source=source, report_id=report_id) for factor in dict.fromkeys(factors))
 
 
-def merged(known: tuple[FactorFinding, ...], new: Iterable[FactorFinding]) -> tuple[FactorFinding, ...]:
+def admitted(
+    known: Iterable[FactorFinding], new: Iterable[FactorFinding], *, anew: bool = False
+) -> tuple[FactorFinding, ...]:
+    """Return those of `new` that no person rejected for the report that they come from.
+
+    With `anew` all: they come from words that nobody judged yet, such as a message sent after the rejection.
+    """
+    rejected = {(old.factor, old.report_id) for old in known if old.confirmed is False}
+    return tuple(finding for finding in new if anew or (finding.factor, finding.report_id) not in rejected)
+
+
+def merged(
+    known: tuple[FactorFinding, ...], new: Iterable[FactorFinding], *, anew: bool = False
+) -> tuple[FactorFinding, ...]:
     """Add findings to those known: one that holds is enough for a factor, and a rejection ends with its own report.
 
-    A stronger source takes the place of a weaker one that no person judged yet. Nothing known is dropped.
+    A stronger source takes the place of a weaker one that no person judged yet. Nothing known is dropped. For `anew`
+    see `admitted`.
     """
     findings = list(known)
-    for finding in new:
+    for finding in admitted(known, new, anew=anew):
         same = [(place, old) for place, old in enumerate(findings) if old.factor is finding.factor]
         holding = next(((place, old) for place, old in same if old.confirmed is not False), None)
-        if any(old.confirmed is False and old.report_id == finding.report_id for _, old in same):
-            continue
         if holding is None:
             findings.append(finding)
         elif holding[1].confirmed is None and _STRENGTH[finding.source] > _STRENGTH[holding[1].source]:

@@ -1,4 +1,4 @@
-"""The incident: what its reports say together, decided anew at each change, and only ever raised by the machine."""
+"""What the machine does to an incident: each change decides anew, and only ever raises."""
 
 from __future__ import annotations
 
@@ -7,75 +7,29 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
-from amparo_common.events.types import ClockReading, Decision, FactorFinding, IncidentTriaged, ProposedLowering
-from amparo_common.vocabulary.codes import Category, Channel, ClockKind, ClockState, Factor, IncidentStatus, Level
-from amparo_common.vocabulary.sets import lane_of
+from amparo_common.events.types import FactorFinding
+from amparo_common.vocabulary.codes import Category, ClockKind, Factor
 from amparo_triage.domain import clocks as clockwork
-from amparo_triage.domain.decision import decide
 from amparo_triage.domain.facts import (
     NOTHING_READ,
     Reading,
     Recurrence,
     ReportFacts,
+    admitted,
     clear_findings,
     held,
     merged,
     recurrence_findings,
     text_findings,
 )
+from amparo_triage.domain.judgement import categories_sighted, sighted
 from amparo_triage.domain.policy import RulePack
+from amparo_triage.domain.redeciding import redecided
+from amparo_triage.domain.state import Incident, put_away
 
 Item = TypeVar("Item")
-
-
-class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole state of an incident. Lists are bounded by the vocabulary, not by the number of reports."""
-
-    id: UUID
-    reference: str
-    version: int
-    changed_at: datetime
-    country: str
-    received_at: datetime
-    channels: tuple[Channel, ...]
-    #: Categories that somebody ticked, and those that only a text proposes; in the order they came.
-    ticked: tuple[Category, ...]
-    read: tuple[Category, ...]
-    findings: tuple[FactorFinding, ...]
-    #: Factors that every report carries: only these may move an incident back inside its level.
-    shared: tuple[Factor, ...]
-    report_count: int
-    erased_count: int = 0
-    pending_count: int = 0
-    owners: tuple[str, ...]
-    victim_age: int | None
-    victim_count: int | None
-    is_test: bool
-    level: Level = Level.P4
-    decision: Decision | None = None
-    clocks: tuple[ClockReading, ...] = ()
-    status: IncidentStatus = IncidentStatus.OPEN
-    provisional: bool = True
-    joinable: bool = True
-    claimed_by: str | None = None
-    claimed_until: datetime | None = None
-    proposed_lowering: ProposedLowering | None = None
-
-    @property
-    def categories(self) -> tuple[Category, ...]:
-        """Return the categories, primary first: ticked before read; the two that say "nothing yet" only when alone."""
-        found = tuple(dict.fromkeys((*self.ticked, *(c for c in self.read if c is not Category.OUT_OF_SCOPE))))
-        if found:
-            return found
-        return (Category.OUT_OF_SCOPE,) if Category.OUT_OF_SCOPE in self.read else (Category.INSUFFICIENT_INFO,)
-
-    @property
-    def erased(self) -> bool:
-        """Say whether no report of it can be read any more."""
-        return self.erased_count >= self.report_count
 
 
 def opened(
@@ -107,8 +61,9 @@ def opened(
         victim_age=facts.victim_age,
         victim_count=facts.victim_count,
         is_test=facts.is_test,
+        sightings=sighted((), findings, before=(), version=1),
     )
-    return _redecided(incident, pack=pack, at=facts.received_at, now=now)
+    return redecided(incident, before=None, change="triaged", pack=pack, at=facts.received_at, now=now)
 
 
 def joined(
@@ -126,11 +81,8 @@ def joined(
     counts = [count for count in (incident.victim_count, facts.victim_count) if count is not None]
     ticked = () if facts.category is None else (facts.category,)
     grown = replace(
-        incident,
+        _found(incident, findings),
         channels=_with(incident.channels, (facts.channel,)),
-        ticked=_with(incident.ticked, ticked),
-        read=_with(incident.read, (reading or NOTHING_READ).categories),
-        findings=merged(incident.findings, findings),
         shared=_in_order(set(incident.shared) & held(findings)),
         report_count=incident.report_count + 1,
         pending_count=incident.pending_count + int(reading is None),
@@ -139,7 +91,9 @@ def joined(
         victim_count=max(counts, default=None),
         is_test=incident.is_test and facts.is_test,
     )
-    return _redecided(grown, pack=pack, at=max(facts.received_at, incident.received_at), now=now)
+    grown = _categorised(grown, ticked=ticked, read=(reading or NOTHING_READ).categories)
+    at = max(facts.received_at, incident.received_at)
+    return redecided(grown, before=incident, change="report_joined", pack=pack, at=at, now=now)
 
 
 def read_later(
@@ -157,73 +111,55 @@ def read_later(
     `settles` is true when it was a report's own text that was pending. May only raise; unchanged when nothing is new.
     """
     found = text_findings(report_id, reading) + recurrence_findings(report_id, recurrence)
-    grown = replace(
-        incident,
-        read=_with(incident.read, reading.categories),
-        findings=merged(incident.findings, found),
-        pending_count=max(0, incident.pending_count - int(settles)),
-    )
-    return _changed(incident, grown, pack=pack, now=now)
+    # A message may say again what was rejected in the report: nobody judged these words.
+    grown = _categorised(_found(incident, found, anew=not settles), ticked=(), read=reading.categories)
+    grown = replace(grown, pending_count=max(0, incident.pending_count - int(settles)))
+    return _changed(incident, grown, change="text_read" if settles else "message_read", pack=pack, now=now)
 
 
 def clocks_missed(incident: Incident, *, pack: RulePack, now: datetime) -> Incident:
     """Mark the clocks whose time has come, and decide anew."""
-    return _changed(incident, replace(incident, clocks=clockwork.missed(incident.clocks, now=now)), pack=pack, now=now)
+    late = replace(incident, clocks=clockwork.missed(incident.clocks, now=now))
+    return _changed(incident, late, change="clock_missed", pack=pack, now=now)
 
 
 def referred(incident: Incident, *, delivered_at: datetime, pack: RulePack, now: datetime) -> Incident:
     """Note that a referral reached a partner: the clock of the first referral is completed."""
     completed = clockwork.met(incident.clocks, ClockKind.FIRST_REFERRAL, at=delivered_at)
-    return _changed(incident, replace(incident, clocks=completed), pack=pack, now=now)
+    gone = replace(incident, clocks=completed, referral_went=True)
+    return _changed(incident, gone, change="referred", pack=pack, now=now)
 
 
 def erased(incident: Incident, *, count: int, pending: int, pack: RulePack, now: datetime) -> Incident:
     """Note that `count` of its reports can no longer be read (`pending` of them never were): nothing joins it any more.
 
-    While a report of it can still be read the incident is not erased.
+    While a report of it can still be read the incident is not erased. The person who had all of it erased closed it
+    by that: nothing is left to look at.
     """
     gone = min(incident.report_count, incident.erased_count + count)
     shrunk = replace(
         incident, joinable=False, erased_count=gone, pending_count=max(0, incident.pending_count - pending)
     )
     if shrunk.erased:
-        shrunk = replace(shrunk, clocks=clockwork.stopped(shrunk.clocks, at=now))
-    return _changed(incident, shrunk, pack=pack, now=now)
+        shrunk = put_away(shrunk, now=now)
+    return _changed(incident, shrunk, change="erased", pack=pack, now=now)
 
 
-def event_of(incident: Incident) -> IncidentTriaged:
-    """Return the event that carries this state."""
-    primary, *others = incident.categories
-    if incident.decision is None:
-        raise ValueError("an incident is decided before it is told of")
-    return IncidentTriaged(
-        incident_id=incident.id,
-        reference=incident.reference,
-        version=incident.version,
-        changed_at=incident.changed_at,
-        lane=lane_of(incident.level),
-        country=incident.country,
-        channels=incident.channels,
-        received_at=incident.received_at,
-        level=incident.level,
-        provisional=incident.provisional,
-        status=incident.status,
-        category=primary,
-        secondary_categories=tuple(others),
-        report_count=incident.report_count,
-        decision=incident.decision,
-        clocks=incident.clocks,
-        due_at=clockwork.due_at(incident.clocks),
-        claimed_by=incident.claimed_by,
-        claimed_until=incident.claimed_until,
-        awaiting_signature=incident.proposed_lowering is not None,
-        proposed_lowering=incident.proposed_lowering,
-        owners=incident.owners,
-        victim_age=incident.victim_age,
-        victim_count=incident.victim_count,
-        is_test=incident.is_test,
-        erased=incident.erased,
+def _found(incident: Incident, found: tuple[FactorFinding, ...], *, anew: bool = False) -> Incident:
+    before = held(incident.findings)
+    taken = admitted(incident.findings, found, anew=anew)
+    return replace(
+        incident,
+        findings=merged(incident.findings, taken, anew=True),
+        sightings=sighted(incident.sightings, taken, before=before, version=incident.version + 1),
     )
+
+
+def _categorised(incident: Incident, *, ticked: tuple[Category, ...], read: tuple[Category, ...]) -> Incident:
+    before = incident.categories
+    grown = replace(incident, ticked=_with(incident.ticked, ticked), read=_with(incident.read, read))
+    seen = categories_sighted(incident.categories_seen, grown.categories, before=before, version=incident.version + 1)
+    return replace(grown, categories_seen=seen)
 
 
 def _findings(facts: ReportFacts, *, reading: Reading | None, recurrence: Recurrence) -> tuple[FactorFinding, ...]:
@@ -234,37 +170,8 @@ def _findings(facts: ReportFacts, *, reading: Reading | None, recurrence: Recurr
     )
 
 
-def _changed(before: Incident, after: Incident, *, pack: RulePack, now: datetime) -> Incident:
-    return before if after == before else _redecided(after, pack=pack, at=now, now=now)
-
-
-def _redecided(incident: Incident, *, pack: RulePack, at: datetime, now: datetime) -> Incident:
-    """Decide on what is known now. `at` is when the news came: the clocks of a raise start there."""
-    decision = decide(
-        incident.findings,
-        categories=incident.categories,
-        shared=frozenset(incident.shared),
-        earlier=incident.decision,
-        text_pending=incident.pending_count > 0,
-        missed=any(clock.state is ClockState.MISSED for clock in incident.clocks),
-        pack=pack,
-        now=now,
-    )
-    raised = incident.decision is not None and decision.level is not incident.level
-    running = incident.clocks
-    if not incident.erased and incident.status is not IncidentStatus.CLOSED:
-        wanted = clockwork.targets(
-            pack.table, level=decision.level, held=held(incident.findings), categories=incident.categories
-        )
-        running = clockwork.wound(running, wanted, at=at, raised=raised)
-    return replace(
-        incident,
-        version=incident.version + 1,
-        changed_at=now,
-        level=decision.level,
-        decision=decision,
-        clocks=running,
-    )
+def _changed(before: Incident, after: Incident, *, change: str, pack: RulePack, now: datetime) -> Incident:
+    return before if after == before else redecided(after, before=before, change=change, pack=pack, at=now, now=now)
 
 
 def _with(known: tuple[Item, ...], new: Iterable[Item]) -> tuple[Item, ...]:

@@ -87,6 +87,7 @@ class PolicyWords(_Strict, frozen=True, kw_only=True):
     text_pending: Words
     missed: Words
     unconfirmed: Words
+    by_person: Words
 
 
 class PolicyTable(_Strict, frozen=True, kw_only=True):
