@@ -32,15 +32,15 @@ class Dimension(Enum):
 
 
 class Cell(NamedTuple):
-    """A cell of a table of figures: its value in each dimension, and its count; None when it is held back."""
+    """A cell of a table of figures: its value in each dimension, and how many have them; None when it is held back."""
 
     values: tuple[str, ...]
-    count: int | None
+    number: int | None
 
 
 def suppressed(cells: Sequence[Cell]) -> list[Cell]:
     """Return `cells` in their order, without the counts that are held back. A count of zero has no cell."""
-    counts = {cell.values: cell.count or 0 for cell in cells}
+    counts = {cell.values: cell.number or 0 for cell in cells}
     hidden = {values for values, count in counts.items() if count < SMALLEST_SHOWN}
     lines = _lines(counts)
     waiting = {line for values in hidden for line in _through(values)}
@@ -49,7 +49,7 @@ def suppressed(cells: Sequence[Cell]) -> list[Cell]:
         for values in _also_hidden(lines[line], counts=counts, hidden=hidden):
             hidden.add(values)
             waiting.update(_through(values))
-    return [cell._replace(count=None) if cell.values in hidden else cell for cell in cells]
+    return [cell._replace(number=None) if cell.values in hidden else cell for cell in cells]
 
 
 _Line = tuple[int, tuple[str, ...]]

@@ -78,12 +78,15 @@ def tasks_by_id(session: Session, *, scope: Scope, ids: Collection[UUID]) -> dic
 
 
 def _tasks_shown(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    referral = select(col(ReferralRow.id)).where(col(ReferralRow.id) == col(TaskRow.referral_id), referral_shown(scope))
+    return _tasks_in(scope), referral.correlate(TaskRow).exists()
+
+
+def _tasks_in(scope: Scope) -> ColumnElement[bool]:
     match scope:
         case EveryCountry():
-            own = true()
+            return true()
         case InCountries(codes):
-            own = col(TaskRow.country).in_(codes)
+            return col(TaskRow.country).in_(codes)
         case _:
-            own = false()
-    referral = select(ReferralRow.id).where(col(ReferralRow.id) == col(TaskRow.referral_id), referral_shown(scope))
-    return own, referral.correlate(TaskRow).exists()
+            return false()

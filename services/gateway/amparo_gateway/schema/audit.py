@@ -38,7 +38,7 @@ class AuditEntry:
             role=row.role.lower(),
             action=row.action,
             subject=row.subject,
-            purpose=Purpose(row.purpose) if row.purpose in Purpose.__members__ else None,
+            purpose=Purpose.__members__.get(row.purpose or ""),
             allowed=row.allowed,
             hash=row.hash,
         )

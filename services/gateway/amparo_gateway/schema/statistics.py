@@ -50,7 +50,9 @@ async def statistics_of(
     names = [dimension.name for dimension in by]
     return [
         StatisticsRow(
-            dimensions=JSON(dict(zip(names, cell.values, strict=True))), count=cell.count, suppressed=cell.count is None
+            dimensions=JSON(dict(zip(names, cell.values, strict=True))),
+            count=cell.number,
+            suppressed=cell.number is None,
         )
         for cell in await context.projection.read(read)
     ]

@@ -1,5 +1,7 @@
 """Partners, tasks and figures. The tables that gain a column are emptied: the log fills them anew at the next start."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -81,7 +83,7 @@ def _empty() -> None:
         op.execute(sa.delete(sa.table(name)))
 
 
-def _add(name: str, *columns: sa.Column) -> None:
+def _add(name: str, *columns: sa.Column[Any]) -> None:
     with op.batch_alter_table(name, recreate="auto") as table:
         for column in columns:
             table.add_column(column)
