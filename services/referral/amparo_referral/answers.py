@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +15,8 @@ from amparo_common import faults
 from amparo_common.crypto.data_keys import KeyAnswer
 from amparo_common.crypto.parts import seal_text
 from amparo_common.crypto.sealing import DataKey
-from amparo_common.errors import Problem
+from amparo_common.errors import Problem, Refusal, Refused
+from amparo_common.events.types import ReferralChanged
 from amparo_common.ids import uuid7
 from amparo_common.vocabulary.codes import AcknowledgementCode, Destination, Purpose, ReferralStatus, Role
 from amparo_referral import fallbacks
@@ -68,6 +69,8 @@ class Answerer(msgspec.Struct, frozen=True, kw_only=True):
     partner_id: UUID | None = None
     organisation: str | None = None
     countries: frozenset[str] = frozenset()
+    #: Answers by hand through the graph: the time of the answer is that of the call.
+    by_hand: bool = False
 
     def speaks_for(self, partner: PartnerEntry, *, country: str) -> bool:
         """Say whether the referral to `partner` is this caller's to answer."""
@@ -85,6 +88,9 @@ class Taken(msgspec.Struct, frozen=True):
     status: ReferralStatus
 
 
+_NOT_POSSIBLE: Final = "This answer is not possible any more, or not yet."
+
+
 def unknown_reference() -> Problem:
     """Make the 404 that tells an unknown reference and another partner's apart from nothing."""
     return Problem(404, "referral-not-found", "There is no such referral of yours.")
@@ -96,21 +102,34 @@ async def acknowledge(desk: Desk, answer: Answer, *, by: Answerer) -> Taken:
     Raises Problem 404 for a reference that is not the caller's, 409 `transition-not-allowed`; TransientError when
     a note cannot be sealed or nothing can be stored now.
     """
+    try:
+        told = await take_answer(desk, answer, by=by)
+    except Refused as refused:
+        detail = refused.refusals[0].message.removeprefix(_NOT_POSSIBLE).strip()
+        raise Problem(409, "transition-not-allowed", _NOT_POSSIBLE, detail=detail) from None
+    faults.point(SERVICE, "acknowledgement.before_answer")
+    return Taken(told.reference, told.status)
+
+
+async def take_answer(desk: Desk, answer: Answer, *, by: Answerer) -> ReferralChanged:
+    """Take `answer` and return the referral's state.
+
+    Raises Problem 404 as `acknowledge` does, Refused TRANSITION_NOT_ALLOWED, TransientError; nothing is stored then.
+    """
     found = await desk.database.read(lambda session: referrals.incident_of(session, answer.referral_reference))
     if found is None:
         raise unknown_reference()
     keys: Mapping[UUID, KeyAnswer] = {}
     if answer.note:
         keys = await desk.keys.of([found], purpose=Purpose.REFERRAL)
-    taken = await desk.database.write(
-        lambda connection: _acknowledge(connection, answer, incident_id=found, by=by, keys=keys, now=desk.clock.now())
+    told = await desk.database.write(
+        lambda connection: _take(connection, answer, incident_id=found, by=by, keys=keys, now=desk.clock.now())
     )
-    faults.point(SERVICE, "acknowledgement.before_answer")
     desk.ring_builder()
-    return taken
+    return told
 
 
-def _acknowledge(
+def _take(
     connection: Connection,
     answer: Answer,
     *,
@@ -118,7 +137,7 @@ def _acknowledge(
     by: Answerer,
     keys: Mapping[UUID, KeyAnswer],
     now: datetime,
-) -> Taken:
+) -> ReferralChanged:
     known = incidents.locked(connection, [incident_id])[incident_id]
     standing = referrals.of_incidents(connection, [incident_id])
     referral = next((one for one in standing if one.reference == answer.referral_reference), None)
@@ -126,28 +145,45 @@ def _acknowledge(
     partner = changes.directory.partners.get(referral.partner_id) if referral else None
     if referral is None or partner is None or not by.speaks_for(partner, country=referral.country):
         raise unknown_reference()
-    if referrals.answered_before(connection, referral.id, digest=answer.digest()):
-        return Taken(referral.reference, referral.status)
+    if referrals.answered_before(connection, referral.id, digests=_digests(answer, by_hand=by.by_hand)):
+        return referrals.events_of(connection, [referral])[0]
     status = acknowledgements.after(referral.status, answer.code)
     if status is None:
-        raise Problem(
-            409,
-            "transition-not-allowed",
-            "This answer is not possible any more, or not yet.",
-            detail=f"The referral is {referral.status}.",
-        )
+        message = f"{_NOT_POSSIBLE} The referral is {referral.status}."
+        raise Refused(Refusal("TRANSITION_NOT_ALLOWED", message, "code"))
     answered = change.answered(referral, status=status, now=now)
-    referrals.add_acknowledgement(connection, _row(answer, referral, by=by, keys=keys, now=now))
+    referrals.add_acknowledgement(
+        connection,
+        row(answer, referral, by=by.name, keys=keys, now=now, by_hand=by.by_hand),
+    )
     changes.note(answered, action="referral.acknowledged", actor=by.name, role=by.role)
+    if status is ReferralStatus.CLOSED:
+        changes.end_tasks(connection, [answered])
     if status is ReferralStatus.REJECTED:
         fallbacks.open_next(connection, changes, answered, known=known, standing=standing)
     changes.write(connection)
-    return Taken(answered.reference, answered.status)
+    return changes.of_referral(answered.id)
 
 
-def _row(
-    answer: Answer, referral: Referral, *, by: Answerer, keys: Mapping[UUID, KeyAnswer], now: datetime
+def _digests(answer: Answer, *, by_hand: bool) -> tuple[bytes, ...]:
+    """Return the digests under which `answer` is a repeat: a person who presses twice gives no time of their own."""
+    if not by_hand:
+        return (answer.digest(),)
+    minute = answer.at.replace(second=0, microsecond=0)
+    times = (minute, minute - timedelta(minutes=1))
+    return tuple(msgspec.structs.replace(answer, at=at).digest() for at in times)
+
+
+def row(
+    answer: Answer,
+    referral: Referral,
+    *,
+    by: str,
+    keys: Mapping[UUID, KeyAnswer],
+    now: datetime,
+    by_hand: bool = False,
 ) -> dict[str, object]:
+    """Make the row of an answer, its note sealed."""
     acknowledgement_id = uuid7()
     key = keys.get(referral.incident_id)
     # Of an erased incident nothing that a person writes is kept.
@@ -159,11 +195,11 @@ def _row(
     return {
         "id": acknowledgement_id,
         "referral_id": referral.id,
-        "digest": answer.digest(),
+        "digest": _digests(answer, by_hand=by_hand)[0],
         "at": answer.at,
         "taken_at": now,
         "code": str(answer.code),
-        "by": by.name,
+        "by": by,
         "partner_reference": answer.partner_reference,
         "until": answer.until,
         "forwarded_to": str(answer.forwarded_to) if answer.forwarded_to else None,

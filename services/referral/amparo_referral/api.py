@@ -1,4 +1,4 @@
-"""HTTP of referral: partners' acknowledgements."""
+"""HTTP of referral: partners' acknowledgements; what people ask stands in api_people.py."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from amparo_common.auth.principal import Principal
 from amparo_common.auth.verifier import Verifier
 from amparo_common.crypto.sealing import SealBrokenError
 from amparo_common.errors import FieldError, Problem
+from amparo_common.http.addresses import AddressJudge
 from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import AcknowledgementCode, Destination, Role
 from amparo_common.web import CLOUD_EVENT, JSON, invalid_body, json_response, service_app
+from amparo_referral import api_people
 from amparo_referral.answers import Answer, Answerer, Classification, acknowledge
 from amparo_referral.repository import directory as entries, referrals
 from amparo_referral.service import Desk
@@ -30,10 +32,19 @@ _LONGEST_NOTE: Final = 20_000
 _LONGEST_WORD: Final = 200
 
 
+def _judge_nothing_allowed(url: str) -> str | None:
+    return AddressJudge().judge(url)
+
+
 def create_app(
-    desk: Desk, *, verifier: Verifier, telemetry: Telemetry, readiness: Callable[[], Sequence[str]]
+    desk: Desk,
+    *,
+    verifier: Verifier,
+    telemetry: Telemetry,
+    readiness: Callable[[], Sequence[str]],
+    judge: Callable[[str], str | None] = _judge_nothing_allowed,
 ) -> FastAPI:
-    """Make the application of referral."""
+    """Make the application of referral. `judge` says why a partner's web address is refused; the strictest is assumed."""
     app = service_app(
         name="referral",
         readiness=readiness,
@@ -53,6 +64,7 @@ def create_app(
         return json_response(result)
 
     app.add_route(PATH, post, methods=["POST"])
+    api_people.mount(app, desk=desk, judge=judge, taken=taken)
     return app
 
 
@@ -125,8 +137,6 @@ def _unsigned(reason: str) -> Problem:
 
 # ------------------------------------------------------------------ what is answered
 
-_FIELDS: Final = frozenset(Answer.__struct_fields__)
-
 
 def read_answer(body: bytes) -> Answer:
     """Read an acknowledgement strictly. Raises Problem 400 for no JSON, 422 with a pointer for each wrong field."""
@@ -139,7 +149,7 @@ def read_answer(body: bytes) -> Answer:
     if not isinstance(given, dict):
         raise invalid_body([FieldError("", "must be an object")])
     errors = [
-        FieldError(f"/{_escaped(name)}", "is not a field of this request") for name in given if name not in _FIELDS
+        FieldError(f"/{_escaped(name)}", "is not a field of this request") for name in given if name not in _READERS
     ]
     errors += filter(None, [_error(name, given.get(name), read) for name, read in _READERS.items()])
     if errors:

@@ -57,6 +57,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             provider=provider,
             clock=clock,
             acknowledge_url=settings.acknowledge_url,
+            demo=settings.demo,
             opened=_measured(telemetry, clock),
         )
         guarded = await stack.enter_async_context(GuardedClient(_allowed(settings)))
@@ -74,7 +75,9 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
         figures = Figures(database, clock=clock)
         figures.publish(telemetry)
         _watch(telemetry, consumer=consumer, relay=relay)
-        app = create_app(desk, verifier=verifier, telemetry=telemetry, readiness=_readiness(consumer))
+        app = create_app(
+            desk, verifier=verifier, telemetry=telemetry, readiness=_readiness(consumer), judge=guarded.judge
+        )
         operations.mount(app, service=SERVICE, database=database, checkpointer=checkpointer, log=log, clock=clock)
         yield Service(
             name=SERVICE,

@@ -12,7 +12,7 @@ from amparo_common.events.types import ReportsErased
 from amparo_referral.changes import Changes
 from amparo_referral.domain.incidents import revoked_waiting
 from amparo_referral.domain.referrals import Referral
-from amparo_referral.repository import deliveries, incidents, referrals as stored
+from amparo_referral.repository import approvals, deliveries, incidents, referrals as stored, tasks
 from amparo_referral.repository.incidents import KnownIncident
 
 
@@ -37,12 +37,15 @@ def apply(
     incidents.delete_packages(connection, ids)
     incidents.forget_no_route(connection, ids)
     stored.wipe_notes(connection, ids)
+    tasks.wipe_notes(connection, ids)
+    approvals.wipe_reasons(connection, ids)
     for incident_id in ids:
         held = referrals[incident_id]
         deliveries.stop_waiting(connection, [one.id for one in held], state=deliveries.REVOKED)
-        revoked = revoked_waiting(held, now=changes.now)
+        revoked = [msgspec.structs.replace(one, note=None) for one in revoked_waiting(held, now=changes.now)]
         changes.note_all(revoked)
-        by_id = {one.id: msgspec.structs.replace(one, build_at=None, wanted_at=None) for one in held}
+        changes.end_tasks(connection, held)
+        by_id = {one.id: msgspec.structs.replace(one, build_at=None, wanted_at=None, note=None) for one in held}
         stored.put(connection, list(by_id.values()))
         held[:] = (by_id | {one.id: one for one in revoked}).values()
         changes.audit("reports.erased", subject=str(incident_id))

@@ -32,13 +32,8 @@ class Figures:
         """Show the figures as gauges."""
         clock = {"kind": ClockKind.PARTNER_ACKNOWLEDGEMENT.value}
         telemetry.gauge("amparo.clocks.overdue", lambda: [(float(self.overdue), clock)])
-        telemetry.gauge(
-            "amparo.queue.depth",
-            lambda: [
-                (float(self.without_route), {"level": "no_route"}),
-                (float(self.waiting), {"level": "delivery"}),
-            ],
-        )
+        telemetry.gauge("amparo.incidents.without_route", lambda: float(self.without_route))
+        telemetry.gauge("amparo.queue.depth", lambda: [(float(self.waiting), {"level": "delivery"})])
 
     async def run(self) -> None:
         """Read until cancelled."""

@@ -16,13 +16,15 @@ from amparo_common.crypto.data_keys import KeyAnswer, KeyState
 from amparo_common.crypto.parts import open_narrative, open_text, seal_text
 from amparo_common.crypto.sealing import DataKey, SealBrokenError
 from amparo_common.events.types import DeliveryAttempt, IncidentTriaged
-from amparo_common.vocabulary.codes import Adapter
+from amparo_common.vocabulary.codes import Adapter, ClockKind, ClockState
 from amparo_referral.adapters import partner_inbox
 from amparo_referral.changes import Changes
-from amparo_referral.domain import referrals as change
+from amparo_referral.domain import referrals as change, tasks as work
 from amparo_referral.domain.package import MOST_REPORTS, Informed, Package, ReportFacts, Told, compose
 from amparo_referral.domain.referrals import Referral
-from amparo_referral.repository import deliveries, referrals as stored
+from amparo_referral.domain.targets import task_due_at
+from amparo_referral.domain.tasks import Errand, for_person
+from amparo_referral.repository import deliveries, referrals as stored, tasks
 from amparo_referral.repository.incidents import KnownIncident, KnownReport
 from amparo_referral.repository.referrals import StoredPackage
 
@@ -79,7 +81,7 @@ def build(
             _keep(connection, changes, later)
             continue
         made = _stored(connection, referral, package, complete=complete, changes=changes, workbench=workbench)
-        _send(connection, changes, made)
+        send(connection, changes, made, state=state)
 
 
 def _let_go(connection: Connection, changes: Changes, referral: Referral) -> None:
@@ -125,6 +127,7 @@ def _package(
         destination=referral.destination,
         lawful_basis=referral.lawful_basis,
         reports=facts,
+        note=opened_note(referral, key=keys[state.incident_id]),
         informed=[_informed(other, changes) for other in referrals if other.id != referral.id and other.left],
     )
     return package, first_known
@@ -193,9 +196,15 @@ def _stored(
     return made
 
 
-def _send(connection: Connection, changes: Changes, referral: Referral) -> None:
+def send(connection: Connection, changes: Changes, referral: Referral, *, state: IncidentTriaged) -> None:
+    """Put the present package of `referral` on its way, if it may go: to a machine, an inbox, or a person's tasks."""
     if not change.may_send(referral):
         changes.note(referral)
+        return
+    adapter = changes.directory.partners[referral.partner_id].adapter
+    if for_person(adapter):
+        changes.note(referral)
+        _give_to_person(connection, changes, referral, kind=adapter, state=state)
         return
     one = deliveries.pending(
         referral.id,
@@ -205,8 +214,7 @@ def _send(connection: Connection, changes: Changes, referral: Referral) -> None:
         revocation=False,
         now=changes.now,
     )
-    partner = changes.directory.partners[referral.partner_id]
-    if partner.adapter is Adapter.PARTNER_INBOX:
+    if adapter is Adapter.PARTNER_INBOX:
         deliveries.add(connection, [msgspec.structs.replace(one, state=deliveries.DELIVERED, attempts=1)])
         attempt = _placed(changes.now)
         stored.add_attempt(connection, referral.id, version=referral.package_version, attempt=attempt)
@@ -214,6 +222,30 @@ def _send(connection: Connection, changes: Changes, referral: Referral) -> None:
     else:
         deliveries.add(connection, [one])
         changes.note(referral)
+
+
+def _give_to_person(
+    connection: Connection, changes: Changes, referral: Referral, *, kind: Adapter, state: IncidentTriaged
+) -> None:
+    told_before = referral.delivered_at is not None
+    clock = None if told_before else _first_referral_due(state)
+    due_at = task_due_at(referral.level, clock=clock, now=changes.now)
+    standing = next((task for task in tasks.of_referrals(connection, [referral.id]) if task.open), None)
+    if standing is not None:
+        changes.note_task(work.renewed(standing, referral, due_at=due_at, now=changes.now))
+        return
+    errand = Errand.UPDATE if told_before else Errand.REFER
+    changes.note_task(work.made(referral, kind=kind, errand=errand, due_at=due_at, now=changes.now))
+    changes.audit("task.opened", subject=referral.reference)
+
+
+def _first_referral_due(state: IncidentTriaged) -> datetime | None:
+    running = (
+        clock.due_at
+        for clock in state.clocks
+        if clock.kind is ClockKind.FIRST_REFERRAL and clock.state is ClockState.RUNNING
+    )
+    return next(running, None)
 
 
 def _placed(now: datetime) -> DeliveryAttempt:
@@ -256,6 +288,13 @@ def opened_data(package: StoredPackage, *, key: DataKey) -> bytes:
     """Open the `data` of a stored package; raises SealBrokenError."""
     name = _name(package.referral_id, package.version)
     return open_text(key, package.sealed, name=name, report_id=package.incident_id).encode()
+
+
+def opened_note(referral: Referral, *, key: KeyAnswer | None) -> str | None:
+    """Open what the person who refers tells the partner; None when they told nothing, or it cannot be opened."""
+    if referral.note is None or not isinstance(key, DataKey):
+        return None
+    return open_text(key, referral.note, name=f"note:{referral.id}", report_id=referral.incident_id)
 
 
 def _name(referral_id: UUID, version: int) -> str:

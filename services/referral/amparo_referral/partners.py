@@ -11,17 +11,18 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
-from amparo_common import webhooks
+from amparo_common import outbox, webhooks
 from amparo_common.audit import AuditEntry, record
 from amparo_common.errors import Refusal, Refused
+from amparo_common.events.types import PartnerChanged, RouteStanding
 from amparo_common.ids import uuid7
-from amparo_common.vocabulary.codes import Adapter, Destination, Release, Role
+from amparo_common.outbox import Outgoing
+from amparo_common.vocabulary.codes import Adapter, Destination, Lane, Release, Role
 from amparo_common.vocabulary.countries import COUNTRY_CODES
 from amparo_common.vocabulary.languages import LANGUAGE_CODES
 from amparo_referral.changes import SERVICE
 from amparo_referral.domain.routes import ANY_COUNTRY, STAYS_HERE, PartnerEntry, Route
 from amparo_referral.repository import directory as entries
-from amparo_referral.repository.directory import PartnerSummary
 from amparo_referral.service import Desk, place_unrouted
 
 #: Adapters that reach a web address; the guarded client judges it.
@@ -34,7 +35,7 @@ _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 
 
 class PartnerInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner as it is set; `id` None makes a new one. None for address, secret or verification keeps it."""
+    """A partner as it is set; `id` None makes a new one. None for what has a default keeps what stands."""
 
     id: UUID | None = None
     name: str
@@ -45,7 +46,7 @@ class PartnerInput(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
     secret: str | None = None
     organisation: str | None = None
-    accepts_emergency: bool = False
+    accepts_emergency: bool | None = None
     last_verified_at: datetime | None = None
 
     def __repr__(self) -> str:
@@ -61,15 +62,15 @@ class By(msgspec.Struct, frozen=True):
 
 async def upsert_partner(
     desk: Desk, given: PartnerInput, *, judge: Callable[[str], str | None], by: By
-) -> PartnerSummary:
-    """Create or change a partner and return it. Raises Refused with every field that is wrong, nothing stored then.
+) -> PartnerChanged:
+    """Create or change a partner and return it as told. Raises Refused with every field that is wrong, nothing stored.
 
     `judge` says why a web address is refused, without asking DNS. Incidents without a route are placed at once.
     """
     secret = _checked(given, judge=judge, now=desk.clock.now())
     partner_id = given.id or uuid7()
 
-    def unit(connection: Connection) -> None:
+    def unit(connection: Connection) -> PartnerChanged:
         now = desk.clock.now()
         known = entries.partner(connection, given.id) if given.id else None
         entry = _entry(given, partner_id, known)
@@ -79,19 +80,20 @@ async def upsert_partner(
         wrapped = desk.provider.wrap(secret, context=partner_id.bytes) if secret else None
         entries.put_partner(connection, entry, secret=wrapped, now=now)
         _audit(connection, "partner.set", subject=str(partner_id), by=by, now=now)
+        return tell(connection, partner_id, now=now)
 
-    await desk.database.write(unit)
+    told = await desk.database.write(unit)
     await place_unrouted(desk)
-    return await _summary(desk, partner_id)
+    return told
 
 
-async def set_route(desk: Desk, route: Route, *, by: By) -> PartnerSummary:
+async def set_route(desk: Desk, route: Route, *, by: By) -> PartnerChanged:
     """Set a route and return its partner with all its routes. Raises Refused; nothing is stored then."""
     refusals = _refused_route(route)
     if refusals:
         raise Refused(*refusals)
 
-    def unit(connection: Connection) -> None:
+    def unit(connection: Connection) -> PartnerChanged:
         now = desk.clock.now()
         partner = entries.partner(connection, route.partner_id)
         if partner is None:
@@ -102,15 +104,46 @@ async def set_route(desk: Desk, route: Route, *, by: By) -> PartnerSummary:
             raise Refused(Refusal("PARTNER_NOT_VERIFIED", "Verify the partner before the machine refers to it."))
         entries.put_routes(connection, [route])
         _audit(connection, "route.set", subject=str(route.partner_id), by=by, now=now)
+        return tell(connection, route.partner_id, now=now)
 
-    await desk.database.write(unit)
+    told = await desk.database.write(unit)
     await place_unrouted(desk)
-    return await _summary(desk, route.partner_id)
+    return told
 
 
-async def _summary(desk: Desk, partner_id: UUID) -> PartnerSummary:
-    found = await desk.database.read(lambda session: entries.partners(session, ids=[partner_id]))
-    return found[0]
+def tell(connection: Connection, partner_id: UUID, *, now: datetime) -> PartnerChanged:
+    """Put the whole entry of a partner that changed, with its routes, into the outbox and return it."""
+    version = entries.next_version(connection, partner_id)
+    (found,) = entries.partners(connection, ids=[partner_id])
+    entry = found.entry
+    told = PartnerChanged(
+        partner_id=partner_id,
+        version=version,
+        changed_at=now,
+        name=entry.name,
+        destination=entry.destination,
+        countries=entry.countries,
+        languages=entry.languages,
+        adapter=entry.adapter,
+        organisation=entry.organisation,
+        accepts_emergency=entry.accepts_emergency,
+        last_verified_at=entry.last_verified_at,
+        routes=tuple(_standing(route) for route in found.routes),
+    )
+    outbox.put(connection, [Outgoing(event=told, key=partner_id, lane=Lane.STANDARD)], service=SERVICE, now=now)
+    return told
+
+
+def _standing(route: Route) -> RouteStanding:
+    return RouteStanding(
+        country=route.country,
+        destination=route.destination,
+        priority=route.priority,
+        release=route.release,
+        categories=route.categories,
+        levels=route.levels,
+        enabled=route.enabled,
+    )
 
 
 def _audit(connection: Connection, action: str, *, subject: str, by: By, now: datetime) -> None:
@@ -124,15 +157,19 @@ def _entry(given: PartnerInput, partner_id: UUID, known: PartnerEntry | None) ->
         id=partner_id,
         name=given.name,
         destination=given.destination,
-        organisation=given.organisation,
+        organisation=given.organisation or (known.organisation if known else None),
         countries=given.countries,
         languages=given.languages,
         adapter=given.adapter,
         address=given.address if given.address is not None or not same_way or known is None else known.address,
         has_secret=given.secret is not None or (known is not None and known.has_secret),
-        accepts_emergency=given.accepts_emergency,
+        accepts_emergency=_kept(given.accepts_emergency, known.accepts_emergency if known else False),
         last_verified_at=given.last_verified_at or (known.last_verified_at if known else None),
     )
+
+
+def _kept(given: bool | None, known: bool) -> bool:
+    return known if given is None else given
 
 
 def _refused_merge(given: PartnerInput, entry: PartnerEntry, known: PartnerEntry | None) -> Sequence[Refusal]:

@@ -44,6 +44,8 @@ class Desk:
     provider: KeyProvider
     clock: Clock
     acknowledge_url: str
+    #: A demo lets people refer to partners that nobody verified yet.
+    demo: bool = False
     ring_builder: Callable[[], None] = field(default=lambda: None)
     ring_sender: Callable[[], None] = field(default=lambda: None)
     #: Told of each referral opened: the incident's receipt and lane, for the latency metric.

@@ -38,6 +38,7 @@ class PartnerRow(ReferralTable, table=True):
     last_verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     changed_at: datetime = Field(sa_type=UtcDateTime)
+    version: int
 
 
 class RouteRow(ReferralTable, table=True):
@@ -119,6 +120,9 @@ class ReferralRow(ReferralTable, table=True):
     wanted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempted: bool
     is_test: bool
+    referred_by: str | None = Field(default=None, sa_type=Text)
+    note: bytes | None = Field(default=None, sa_type=LargeBinary)
+    packaged_version: int
 
 
 class PackageRow(ReferralTable, table=True):
@@ -159,6 +163,46 @@ class DeliveryRow(ReferralTable, table=True):
     next_attempt_at: datetime = Field(sa_type=UtcDateTime)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class TaskRow(ReferralTable, table=True):
+    """Work for a person on a referral; see domain/tasks.py. The note is sealed under the incident's first report."""
+
+    __tablename__: ClassVar[str] = "task"
+    __table_args__ = (Index("task_of_referral", "referral_id"), Index("task_of_incident", "incident_id"))
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    referral_id: UUID = Field(sa_type=Uuid, foreign_key="referral.id")
+    incident_id: UUID = Field(sa_type=Uuid)
+    version: int
+    package_version: int
+    country: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    errand: str = Field(sa_type=Text)
+    level: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    completed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    completed_by: str | None = Field(default=None, sa_type=Text)
+    partner_reference: str | None = Field(default=None, sa_type=Text)
+    note: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class ApprovalRow(ReferralTable, table=True):
+    """What a second person said to a version. The reason is sealed under the incident's first report."""
+
+    __tablename__: ClassVar[str] = "approval"
+    __table_args__ = (Index("approval_of_referral", "referral_id"),)
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    referral_id: UUID = Field(sa_type=Uuid, foreign_key="referral.id")
+    incident_id: UUID = Field(sa_type=Uuid)
+    package_version: int
+    at: datetime = Field(sa_type=UtcDateTime)
+    by: str = Field(sa_type=Text)
+    approved: bool
+    reason: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
 class AttemptRow(ReferralTable, table=True):
@@ -214,6 +258,8 @@ REPORT = table_of(ReportRow)
 REFERRAL = table_of(ReferralRow)
 PACKAGE = table_of(PackageRow)
 DELIVERY = table_of(DeliveryRow)
+TASK = table_of(TaskRow)
+APPROVAL = table_of(ApprovalRow)
 ATTEMPT = table_of(AttemptRow)
 ACKNOWLEDGEMENT = table_of(AcknowledgementRow)
 NO_ROUTE = table_of(NoRouteRow)

@@ -309,8 +309,13 @@ class World:
         return [
             msgspec.json.decode(row["value"], type=ReferralChanged)
             for row in sorted(rows, key=lambda row: row["seq"])
-            if row["topic"] == "amparo.referrals"
+            if row["topic"] == "amparo.referrals" and kind_of(row) == ReferralChanged.TYPE
         ]
+
+    async def told_of(self, kind: type[Any]) -> list[Any]:
+        """Return every event of one type that waits in the outbox, in order."""
+        rows = sorted(await self.rows(OUTBOX), key=lambda row: row["seq"])
+        return [msgspec.json.decode(row["value"], type=kind) for row in rows if kind_of(row) == kind.TYPE]
 
     async def rows(self, table: Any = REFERRAL) -> list[dict[str, Any]]:
         return await self.database.read(lambda s: [dict(row) for row in s.execute(table.select()).mappings()])
@@ -318,6 +323,11 @@ class World:
     def data(self, number: int = -1) -> dict[str, Any]:
         """Return the `data` of a delivery that the adapter got."""
         return dict(msgspec.json.decode(self.adapter.parcels[number].data))
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    headers = dict(msgspec.msgpack.decode(row["headers"], type=tuple[tuple[str, bytes], ...]))
+    return headers["ce_type"].decode()
 
 
 def _decision(level: Level, destinations: Sequence[Destination]) -> Decision:

@@ -10,6 +10,7 @@ import pytest
 
 from amparo_common import webhooks
 from amparo_common.errors import Refused
+from amparo_common.events.types import PartnerChanged
 from amparo_common.http import GuardedClient
 from amparo_common.ids import uuid7
 from amparo_common.vocabulary.codes import Adapter, Destination, Release, Role
@@ -62,14 +63,16 @@ async def test_a_partner_is_made_changed_and_routed_and_its_secret_is_never_stor
         by=ADMIN,
     )
     changed = await upsert_partner(
-        world.desk, given(id=made.entry.id, name="Police of Iceland", address=None), judge=guarded.judge, by=ADMIN
+        world.desk, given(id=made.partner_id, name="Police of Iceland", address=None), judge=guarded.judge, by=ADMIN
     )
-    assert (changed.entry.name, changed.entry.address) == ("Police of Iceland", "http://127.0.0.1:18990/amparo")
-    assert changed.entry.has_secret
-    routed = await set_route(world.desk, route(made.entry.id), by=ADMIN)
-    again = await set_route(world.desk, route(made.entry.id, priority=7), by=ADMIN)
-    assert [one.priority for one in (*routed.routes, *again.routes)] == [1, 7]
     (row,) = await world.rows(PARTNER)
+    assert (row["name"], row["address"]) == ("Police of Iceland", "http://127.0.0.1:18990/amparo")
+    assert row["secret"] is not None
+    routed = await set_route(world.desk, route(made.partner_id), by=ADMIN)
+    again = await set_route(world.desk, route(made.partner_id, priority=7), by=ADMIN)
+    assert [one.priority for one in (*routed.routes, *again.routes)] == [1, 7]
+    assert await world.told_of(PartnerChanged) == [made, changed, routed, again]
+    assert [one.version for one in (made, changed, routed, again)] == [1, 2, 3, 4]
     assert webhooks.secret_bytes(secret) not in row["secret"]
 
 

@@ -85,7 +85,7 @@ def test_a_route_that_is_not_meant_for_it_does_not_take_it(fields: dict[str, Any
         {"last_verified_at": NOW - timedelta(days=181)},
         {"address": None},
         {"has_secret": False},
-        {"adapter": Adapter.PORTAL_MANUAL},
+        {"adapter": Adapter.PORTAL_MANUAL, "address": None},
     ],
 )
 def test_a_partner_that_cannot_take_it_is_passed_over(fields: dict[str, Any]) -> None:

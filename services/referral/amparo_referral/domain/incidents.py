@@ -131,7 +131,8 @@ def revoked_waiting(referrals: Iterable[Referral], *, now: datetime) -> tuple[Re
 
 def _unwanted(referral: Referral, incident: IncidentTriaged) -> bool:
     decided_otherwise = reviewed(incident) and referral.destination not in incident.decision.proposed_destinations
-    return decided_otherwise and referral.status in WAITING
+    # What a person referred is theirs to take back.
+    return decided_otherwise and referral.status in WAITING and referral.referred_by is None
 
 
 def _updated(

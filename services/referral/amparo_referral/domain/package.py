@@ -99,8 +99,12 @@ def compose(
     lawful_basis: LawfulBasis,
     reports: Sequence[ReportFacts],
     informed: Iterable[Informed],
+    note: str | None = None,
 ) -> Package:
-    """Compose the package for a body of kind `destination`. `reports` stand oldest first."""
+    """Compose the package for a body of kind `destination`. `reports` stand oldest first.
+
+    `note` is what the person who refers writes to this body; it goes to no other.
+    """
     language = reports[0].language if reports else "en"
     shown = [*reports[:1], *reports[1:][-(MOST_REPORTS - 1) :]]
     whole: dict[str, Any] = {
@@ -122,6 +126,8 @@ def compose(
         },
         "is_test": incident.is_test,
     }
+    if note is not None:
+        whole["note"] = note
     withheld = withheld_from(destination)
     if any(report.told is None for report in shown) or not shown:
         withheld = (*withheld, UNREADABLE)

@@ -16,15 +16,30 @@ from amparo_referral.domain.routes import Route
 
 #: The partner has said what it had to say, or was told to forget; only these never get a new version.
 DROPPED: Final = frozenset({Status.REJECTED, Status.REVOKED})
+#: Nothing is sent any more, and nothing approved.
+ENDED: Final = DROPPED | {Status.CLOSED}
 #: Silence is escalated in these only.
 SILENT: Final = frozenset({Status.QUEUED, Status.DELIVERED, Status.UNDELIVERABLE})
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's word that a referral goes: who, on which basis, and what they tell the partner, sealed.
+
+    `referral_id` is the id of a referral that it opens; the note is sealed under it.
+    """
+
+    name: str
+    basis: LawfulBasis
+    referral_id: UUID
+    note: bytes | None
 
 
 class Referral(msgspec.Struct, frozen=True, kw_only=True):
     """One referral of an incident to one partner, package and answers left out.
 
     `ordinal` counts the partners asked for the same destination, from 0; those above it are fallbacks. `build_at` is
-    set while a package is wanted, `wanted_at` since when; `escalate_at` while the partner's silence is timed.
+    set while a package is wanted, `wanted_at` since when; `escalate_at` while the partner's silence is timed. What a
+    person refers keeps their lawful basis and the partner they chose, whatever the machine proposes later.
     """
 
     id: UUID
@@ -54,6 +69,11 @@ class Referral(msgspec.Struct, frozen=True, kw_only=True):
     wanted_at: datetime | None
     attempted: bool
     is_test: bool
+    #: Who of Amparo refers, None for the machine, and what they tell the partner (sealed).
+    referred_by: str | None = None
+    note: bytes | None = None
+    #: The state version at which the present package was made: who approves must have seen it.
+    packaged_version: int = 0
 
     @property
     def left(self) -> bool:
@@ -78,9 +98,10 @@ def opened(
     reviewed: bool,
     is_test: bool,
     now: datetime,
+    by: Word | None = None,
 ) -> Referral:
-    """Open a referral along `route`; its package is wanted at once."""
-    referral_id = uuid7()
+    """Open a referral along `route`, on the machine's word or a person's; its package is wanted at once."""
+    referral_id = by.referral_id if by else uuid7()
     fresh = Referral(
         id=referral_id,
         reference=reference("RF", of=referral_id),
@@ -89,11 +110,11 @@ def opened(
         ordinal=ordinal,
         partner_id=route.partner_id,
         country=country,
-        status=gate(route.release, reviewed=reviewed, approved=False),
+        status=gate(route.release, reviewed=reviewed or by is not None, approved=False),
         release=route.release,
         level=level,
         category=category,
-        lawful_basis=lawful_basis(level),
+        lawful_basis=by.basis if by else lawful_basis(level),
         version=1,
         package_version=0,
         approved_version=0,
@@ -109,8 +130,28 @@ def opened(
         wanted_at=now,
         attempted=False,
         is_test=is_test,
+        referred_by=by.name if by else None,
+        note=by.note if by else None,
     )
     return timed(fresh, now=now)
+
+
+def referred(referral: Referral, *, by: Word, release: Release, now: datetime) -> Referral:
+    """Put a person's word to a referral that stands: one that waited for a review goes, what they add is packaged."""
+    waits = referral.status in WAITING
+    changed = msgspec.structs.replace(
+        referral,
+        status=gate(release, reviewed=True, approved=False) if waits else referral.status,
+        release=release if waits else referral.release,
+        lawful_basis=by.basis,
+        referred_by=by.name,
+        note=by.note or referral.note,
+        version=referral.version + 1,
+        changed_at=now,
+        build_at=now,
+        wanted_at=referral.wanted_at or now,
+    )
+    return timed(changed, now=now)
 
 
 def timed(referral: Referral, *, now: datetime) -> Referral:
@@ -140,16 +181,17 @@ def updated(
         country=country,
         level=level,
         category=category,
-        lawful_basis=lawful_basis(level),
+        lawful_basis=referral.lawful_basis if referral.referred_by else lawful_basis(level),
         version=referral.version + 1,
         changed_at=now,
         build_at=now,
         wanted_at=referral.wanted_at or now,
     )
     if referral.status in WAITING:
-        chosen = changed if referral.left or route is None else _along(changed, route)
+        stays = referral.left or route is None or referral.referred_by is not None
+        chosen = changed if stays or route is None else _along(changed, route)
         # What a human let go before is not held back again by a later raise of the machine.
-        reviewed = reviewed or referral.queued_at is not None
+        reviewed = reviewed or referral.queued_at is not None or referral.referred_by is not None
         changed = msgspec.structs.replace(chosen, status=gate(chosen.release, reviewed=reviewed, approved=False))
     return timed(changed, now=now)
 
@@ -183,10 +225,20 @@ def packaged(referral: Referral, *, now: datetime) -> Referral:
         referral,
         status=status,
         package_version=version,
+        packaged_version=referral.version + 1,
         version=referral.version + 1,
         changed_at=now,
         build_at=None,
         wanted_at=None,
+    )
+
+
+def awaits_approval(referral: Referral) -> bool:
+    """Say whether a package waits for a second person: the first one, or an update of what the partner has."""
+    return (
+        referral.release is Release.WITH_APPROVAL
+        and referral.status not in ENDED
+        and referral.approved_version < max(referral.package_version, 1)
     )
 
 

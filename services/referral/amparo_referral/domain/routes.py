@@ -40,10 +40,10 @@ class PartnerEntry(msgspec.Struct, frozen=True, kw_only=True):
         return ANY_COUNTRY in self.countries or country in self.countries
 
     def reachable(self) -> bool:
-        """Say whether Amparo can deliver to it: a webhook needs an address and a secret to sign with."""
+        """Say whether it can be reached: a webhook needs an address and a secret to sign with, a person an address."""
         if self.adapter is Adapter.WEBHOOK:
             return bool(self.address) and self.has_secret
-        return self.adapter in WORKED_BY_MACHINE
+        return self.adapter in WORKED_BY_MACHINE or bool(self.address)
 
     def verification_stale(self, now: datetime) -> bool:
         """Say whether somebody should confirm this entry again (domain reference 4.8)."""
@@ -104,6 +104,37 @@ class Directory(msgspec.Struct, frozen=True):
             and route.takes(country=country, destination=destination, category=category, level=level)
         )
         return min(matching, key=_order, default=None)
+
+    def named(
+        self, partner_id: UUID, *, country: str, destination: Destination, category: Category, level: Level
+    ) -> Route | None:
+        """Return the route along which a person may refer to the partner they name; None when none leads there.
+
+        A person may overrule for which categories and levels a route is meant, not where it leads.
+        """
+        leading = [
+            route
+            for route in self.routes
+            if route.partner_id == partner_id
+            and route.enabled
+            and route.destination is destination
+            and route.country in {ANY_COUNTRY, country}
+        ]
+        meant = [
+            route
+            for route in leading
+            if route.takes(country=country, destination=destination, category=category, level=level)
+        ]
+        return min(meant or leading, key=_order, default=None)
+
+    def unverified(self, *, country: str, destination: Destination, category: Category, level: Level) -> bool:
+        """Say whether a route leads to a partner that nobody verified lately."""
+        return any(
+            route.takes(country=country, destination=destination, category=category, level=level)
+            and (partner := self.partners.get(route.partner_id)) is not None
+            and partner.serves(country)
+            for route in self.routes
+        )
 
     def _usable(self, *, country: str, now: datetime) -> Iterable[Route]:
         for route in self.routes:

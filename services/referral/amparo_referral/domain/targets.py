@@ -16,6 +16,19 @@ ESCALATIONS: Final[dict[Level, tuple[timedelta, ...]]] = {
     Level.P4: (),
 }
 
+#: How long a first referral may take when triage runs no clock for it (domain reference 3.5).
+FIRST_REFERRAL: Final[dict[Level, timedelta]] = {
+    Level.P1: timedelta(minutes=60),
+    Level.P2: timedelta(minutes=240),
+    Level.P3: timedelta(minutes=1_440),
+    Level.P4: timedelta(minutes=7_200),
+}
+
+
+def task_due_at(level: Level, *, clock: datetime | None, now: datetime) -> datetime:
+    """Return when a person must have told a partner: with the incident's clock of the first referral where it runs."""
+    return clock if clock is not None else now + FIRST_REFERRAL[level]
+
 
 def due_at(level: Level, *, since: datetime) -> datetime | None:
     """Return when a partner's silence is escalated first; None for a level without a target."""

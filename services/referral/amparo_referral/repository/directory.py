@@ -90,10 +90,23 @@ def put_partner(connection: Connection, entry: PartnerEntry, *, secret: bytes | 
         "accepts_emergency": entry.accepts_emergency,
         "last_verified_at": entry.last_verified_at,
         "changed_at": now,
+        "version": 0,
     }
-    kept = {"id", "last_delivered_at", *(() if secret else ("secret",))}
+    kept = {"id", "last_delivered_at", "version", *(() if secret else ("secret",))}
     changed = [name for name in row if name not in kept]
     connection.execute(upsert(connection, PARTNER, unique=("id",), update=changed), [row | {"last_delivered_at": None}])
+
+
+def next_version(connection: Connection, partner_id: UUID) -> int:
+    """Count a change of a partner's entry or routes and return the number of it, from 1."""
+    counted = update(PARTNER).where(PARTNER.c.id == partner_id).values(version=PARTNER.c.version + 1)
+    version: int = connection.execute(counted.returning(PARTNER.c.version)).scalar_one()
+    return version
+
+
+def told_of(source: Source, partner_id: UUID) -> bool:
+    """Say whether a partner's entry was ever told to others."""
+    return bool(source.execute(select(PARTNER.c.version).where(PARTNER.c.id == partner_id)).scalar())
 
 
 def put_routes(connection: Connection, routes: Sequence[Route]) -> None:

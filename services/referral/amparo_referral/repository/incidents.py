@@ -53,6 +53,12 @@ def locked(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, KnownIncid
     return {row["id"]: _known(dict(row)) for row in connection.execute(query).mappings()}
 
 
+def get(source: Source, incident_id: UUID) -> KnownIncident | None:
+    """Read one incident, without a lock."""
+    row = source.execute(select(INCIDENT).where(INCIDENT.c.id == incident_id)).mappings().one_or_none()
+    return _known(dict(row)) if row is not None else None
+
+
 def put(connection: Connection, incidents: Sequence[KnownIncident]) -> None:
     """Store incidents that are locked."""
     rows = [

@@ -49,6 +49,12 @@ def locked(connection: Connection, ids: Sequence[UUID]) -> list[Referral]:
     )
 
 
+def get(source: Source, referral_id: UUID) -> Referral | None:
+    """Read one referral, without a lock."""
+    found = _referrals(source, select(REFERRAL).where(REFERRAL.c.id == referral_id))
+    return found[0] if found else None
+
+
 def incident_of(source: Source, reference: str) -> UUID | None:
     """Return the incident of the referral that a reference names."""
     query = select(REFERRAL.c.incident_id).where(REFERRAL.c.reference == reference)
@@ -144,6 +150,20 @@ def packages(source: Source, keys: Iterable[tuple[UUID, int]]) -> dict[tuple[UUI
     }
 
 
+def newest_package(source: Source, referral_id: UUID, *, up_to: int) -> StoredPackage | None:
+    """Read the newest package of a referral that is not newer than version `up_to`."""
+    query = select(PACKAGE).where(PACKAGE.c.referral_id == referral_id, PACKAGE.c.version <= up_to)
+    row = source.execute(query.order_by(PACKAGE.c.version.desc()).limit(1)).mappings().one_or_none()
+    return StoredPackage(**{**row, "withheld": _withheld.decode(row["withheld"])}) if row is not None else None
+
+
+def sealed_notes(source: Source, referral_id: UUID) -> list[tuple[UUID, bytes]]:
+    """Read the sealed notes of a referral's answers, oldest first."""
+    columns = ACKNOWLEDGEMENT.c
+    query = select(columns.id, columns.note).where(columns.referral_id == referral_id, columns.note.is_not(None))
+    return [(row.id, row.note) for row in source.execute(query.order_by(columns.taken_at, columns.id))]
+
+
 def add_attempt(connection: Connection, referral_id: UUID, *, version: int, attempt: DeliveryAttempt) -> None:
     """Store an attempt; its own `number` is replaced by the next free one of the referral."""
     last = connection.execute(select(func.max(ATTEMPT.c.number)).where(ATTEMPT.c.referral_id == referral_id)).scalar()
@@ -157,12 +177,12 @@ def add_acknowledgement(connection: Connection, row: dict[str, Any]) -> bool:
     return bool(connection.execute(new, [row]).scalars().all())
 
 
-def answered_before(source: Source, referral_id: UUID, *, digest: bytes) -> bool:
-    """Say whether exactly this answer was taken before."""
+def answered_before(source: Source, referral_id: UUID, *, digests: Sequence[bytes]) -> bool:
+    """Say whether an answer with one of these digests was taken before."""
     same = select(ACKNOWLEDGEMENT.c.id).where(
-        ACKNOWLEDGEMENT.c.referral_id == referral_id, ACKNOWLEDGEMENT.c.digest == digest
+        ACKNOWLEDGEMENT.c.referral_id == referral_id, ACKNOWLEDGEMENT.c.digest.in_(digests)
     )
-    return source.execute(same).scalar() is not None
+    return source.execute(same.limit(1)).scalar() is not None
 
 
 def wipe_notes(connection: Connection, incident_ids: Sequence[UUID]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import Operations
 
 from amparo_common.db.common_schema import create_common_tables, drop_common_tables
 from amparo_common.db.types import UtcDateTime, Uuid
@@ -13,7 +14,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    create_common_tables(op)  # type: ignore[arg-type]  # the proxy module
+    create_common_tables(Operations(op.get_context()))
     _create_told()
     _create_directory()
     _create_referrals()
@@ -231,4 +232,4 @@ def downgrade() -> None:
         "incident",
     ):
         op.drop_table(name)
-    drop_common_tables(op)  # type: ignore[arg-type]  # the proxy module
+    drop_common_tables(Operations(op.get_context()))
