@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from amparo_common.auth.permissions import Permission
 from amparo_common.clock import Clock, rfc3339
 from amparo_common.db.port import Database
+from amparo_common.dead_letters import DeadLetterLimit, LimitWatch
 from amparo_common.errors import Problem, TransientError
 from amparo_common.events.codec import Received, UndecodableError, decode
 from amparo_common.log.port import CorruptRecordError, EventLog, Record
@@ -82,7 +83,7 @@ class Replay:
     async def _once(self) -> None:
         try:
             await self._rebuild()
-        except (TransientError, CorruptRecordError) as error:
+        except (TransientError, CorruptRecordError, _TooManySkippedError) as error:
             await self._failed(error, problem=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the old projection goes on
             await self._failed(error, problem=type(error).__name__)
@@ -98,29 +99,29 @@ class Replay:
         self.progress = replace(self.progress, **changed)
 
     async def _rebuild(self) -> None:
-        fresh = await self._projection.begin()
+        fresh, watch = await self._projection.begin(), LimitWatch(DeadLetterLimit())
         # After `begin`: what is appended from here on, the running consumer writes into both.
         ends = await self._log.end_offsets(TOPICS_READ)
         self._note(total=sum(ends.values()))
         reading = read_to_end(self._log, group=_GROUP, topics=TOPICS_READ, ends=ends, max_records=_SLICE)
         async with aclosing(reading):
             async for records in reading:
-                skipped = await self._apply(fresh, records)
+                skipped = await self._apply(fresh, records, watch=watch)
                 self._note(read=self.progress.read + len(records), skipped=self.progress.skipped + skipped)
         await service.mark_filled_from_the_start(fresh, now=self._clock.now())
         await self._projection.switch()
 
-    async def _apply(self, fresh: Database, records: Sequence[Record]) -> int:
-        """Apply what can be applied and return how many records could not."""
+    async def _apply(self, fresh: Database, records: Sequence[Record], *, watch: LimitWatch) -> int:
+        """Apply what can be applied and return how many records could not: dead letters since the consumer met them."""
         deliveries = []
         for record in records:
             try:
                 deliveries.append(decode(record))
             except UndecodableError:
-                continue  # a dead letter since the consumer met it
-        return len(records) - len(deliveries) + await self._apply_or_split(fresh, deliveries)
+                _skip(watch)
+        return len(records) - len(deliveries) + await self._apply_or_split(fresh, deliveries, watch=watch)
 
-    async def _apply_or_split(self, fresh: Database, deliveries: Sequence[Received]) -> int:
+    async def _apply_or_split(self, fresh: Database, deliveries: Sequence[Received], *, watch: LimitWatch) -> int:
         if not deliveries:
             return 0
         try:
@@ -130,11 +131,22 @@ class Replay:
         except Exception as error:  # noqa: BLE001 - whatever a record brings about, its neighbours go on
             if len(deliveries) == 1:
                 _log.warning("a record could not be replayed", error=error)
+                _skip(watch)
                 return 1
             middle = len(deliveries) // 2
-            first = await self._apply_or_split(fresh, deliveries[:middle])
-            return first + await self._apply_or_split(fresh, deliveries[middle:])
+            first = await self._apply_or_split(fresh, deliveries[:middle], watch=watch)
+            return first + await self._apply_or_split(fresh, deliveries[middle:], watch=watch)
+        watch.good(len(deliveries))
         return 0
+
+
+class _TooManySkippedError(Exception):
+    """So many records fail that the fault is not theirs; the text says how many."""
+
+
+def _skip(watch: LimitWatch) -> None:
+    if (why := watch.bad()) is not None:
+        raise _TooManySkippedError(why)
 
 
 def mount(app: FastAPI, *, replay: Replay, callers: Callers) -> None:
