@@ -44,7 +44,7 @@ def create_app(
     readiness: Callable[[], Sequence[str]],
     judge: Callable[[str], str | None] = _judge_nothing_allowed,
 ) -> FastAPI:
-    """Make the application of referral. `judge` says why a partner's web address is refused; the strictest is assumed."""
+    """Make the application of referral. `judge` says why a partner's web address is refused."""
     app = service_app(
         name="referral",
         readiness=readiness,

@@ -40,7 +40,12 @@ def open_next(
     if any(one.status not in DROPPED for one in later):
         return False
     fresh = fallback(
-        state, destination=referral.destination, referrals=present, directory=changes.directory, now=changes.now
+        state,
+        destination=referral.destination,
+        referrals=present,
+        directory=changes.directory,
+        now=changes.now,
+        by=change.passed_on(referral),
     )
     if fresh is None:
         changes.audit("referral.no_fallback", subject=referral.reference)

@@ -19,6 +19,8 @@ from amparo_common.inert import inert, inert_everywhere
 from amparo_common.vocabulary.codes import Purpose, Release
 from amparo_referral.callers import not_found, on_record, reaches, seal_key
 from amparo_referral.domain.referrals import Referral
+from amparo_referral.domain.routes import PartnerEntry
+from amparo_referral.domain.tasks import for_person
 from amparo_referral.packaging import opened_data
 from amparo_referral.repository import approvals, directory as entries, referrals
 from amparo_referral.repository.approvals import Approval
@@ -50,6 +52,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     content: dict[str, Any]
     withheld: tuple[WithheldField, ...]
+    #: The number, portal or mailbox, for a person of Amparo who reaches the partner by hand.
+    address: str | None
     notes: tuple[Note, ...]
     approvals: tuple[Said, ...]
 
@@ -60,6 +64,8 @@ class _Loaded(msgspec.Struct, frozen=True):
     notes: list[tuple[UUID, bytes]]
     approvals: list[Approval]
     seen: bool
+    staff: bool
+    partner: PartnerEntry | None
 
 
 class _Data(msgspec.Struct):
@@ -85,7 +91,7 @@ async def read_package(desk: Desk, referral_id: UUID, *, by: Principal) -> Opene
     await _record(desk, by, reference("AM", of=loaded.referral.incident_id), allowed=True)
     if loaded.package is None or key is None:
         raise not_found()
-    return _opened(loaded, loaded.package, key=key, staff=by.may(Permission.READ_PACKAGE) is not Reach.ORGANISATION)
+    return _opened(loaded, loaded.package, key=key)
 
 
 async def _record(desk: Desk, by: Principal, subject: str, *, allowed: bool) -> None:
@@ -97,25 +103,30 @@ def _load(session: Session, referral_id: UUID, *, by: Principal) -> _Loaded | No
     if referral is None:
         return None
     partner = entries.partner(session, referral.partner_id)
-    let_go = by.may(Permission.READ_PACKAGE) is Reach.ORGANISATION and referral.release is Release.WITH_APPROVAL
-    up_to = referral.approved_version if let_go else referral.package_version
+    staff = by.may(Permission.READ_PACKAGE) is not Reach.ORGANISATION
+    let_go_only = not staff and referral.release is Release.WITH_APPROVAL
+    up_to = referral.approved_version if let_go_only else referral.package_version
     return _Loaded(
         referral=referral,
         package=referrals.newest_package(session, referral_id, up_to=up_to),
         notes=referrals.sealed_notes(session, referral_id),
         approvals=approvals.of_referral(session, referral_id),
         seen=reaches(by, Permission.READ_PACKAGE, referral=referral, partner=partner),
+        staff=staff,
+        partner=partner,
     )
 
 
-def _opened(loaded: _Loaded, package: StoredPackage, *, key: DataKey, staff: bool) -> Opened:
-    incident_id = loaded.referral.incident_id
+def _opened(loaded: _Loaded, package: StoredPackage, *, key: DataKey) -> Opened:
+    incident_id, partner, staff = loaded.referral.incident_id, loaded.partner, loaded.staff
+    by_hand = staff and partner is not None and for_person(partner.adapter)
     data = msgspec.json.decode(opened_data(package, key=key), type=_Data)
     return Opened(
         profile=package.profile,
         version=package.version,
         content=inert_everywhere(data.package),
         withheld=package.withheld,
+        address=inert(partner.address) if by_hand and partner is not None and partner.address else None,
         notes=tuple(
             Note(one, inert(open_text(key, note, name=f"note:{one}", report_id=incident_id)))
             for one, note in loaded.notes

@@ -11,7 +11,7 @@ import msgspec
 from amparo_common.events.types import IncidentTriaged
 from amparo_common.vocabulary.codes import Category, Destination, IncidentStatus, Level, ReferralStatus
 from amparo_referral.domain import referrals as change
-from amparo_referral.domain.referrals import DROPPED, Referral
+from amparo_referral.domain.referrals import DROPPED, Referral, Word
 from amparo_referral.domain.release import WAITING
 from amparo_referral.domain.routes import STAYS_HERE, Directory, Route
 
@@ -92,6 +92,7 @@ def fallback(
     referrals: Sequence[Referral],
     directory: Directory,
     now: datetime,
+    by: Word | None = None,
 ) -> Referral | None:
     """Open a referral to the next partner for `destination` that was not asked yet; None when there is none.
 
@@ -120,6 +121,7 @@ def fallback(
         reviewed=reviewed(incident),
         is_test=incident.is_test,
         now=now,
+        by=by,
     )
 
 

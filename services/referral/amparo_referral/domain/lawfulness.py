@@ -22,8 +22,8 @@ class Row(msgspec.Struct, frozen=True):
 TABLE: Final[dict[To, Row]] = {
     To.CHILD_HELPLINE: Row(
         frozenset({Basis.CONSENT, Basis.BEST_INTEREST_OVERRIDE}),
-        "A helpline gets only what the child or the caller agrees to. Ask them, or state that the child's best interest "
-        "overrides it.",
+        "A helpline gets only what the child or the caller agrees to. Ask them, or state that the child's best "
+        "interest overrides it.",
     ),
     To.LAW_ENFORCEMENT: Row(
         _EVERY - {Basis.CONSENT},

@@ -136,6 +136,13 @@ def opened(
     return timed(fresh, now=now)
 
 
+def passed_on(referral: Referral) -> Word | None:
+    """Return the word under which the next partner is asked instead: a person's holds, their note is not for others."""
+    if referral.referred_by is None:
+        return None
+    return Word(name=referral.referred_by, basis=referral.lawful_basis, referral_id=uuid7(), note=None)
+
+
 def referred(referral: Referral, *, by: Word, release: Release, now: datetime) -> Referral:
     """Put a person's word to a referral that stands: one that waited for a review goes, what they add is packaged."""
     waits = referral.status in WAITING
