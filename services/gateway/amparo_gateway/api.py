@@ -45,11 +45,18 @@ def create_app(
 
 def _question(body: bytes) -> Question:
     try:
-        return _decode(body)
+        question = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # `from error` keeps the cause for the log; the decoder's words may repeat what was sent.
-        detail = "It is a JSON object with `query`, and where needed `variables` and `operationName`."
-        raise Problem(400, "no-graphql-request", "The body is no GraphQL request.", detail=detail) from error
+        raise _no_question() from error
+    if question.query is None and question.document_id is None:
+        raise _no_question()
+    return question
+
+
+def _no_question() -> Problem:
+    detail = "It is a JSON object with `query` or `documentId`, and where needed `variables` and `operationName`."
+    return Problem(400, "no-graphql-request", "The body is no GraphQL request.", detail=detail)
 
 
 def _trace_id(request: Request) -> str:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from fastapi import FastAPI
+
 from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
@@ -14,7 +16,7 @@ from amparo_common.consumer import BatchConsumer
 from amparo_common.crypto.provider import FileKeyProvider
 from amparo_common.db.migrations import migrate
 from amparo_common.db.sqlite import SqliteDatabase
-from amparo_common.http import service_client
+from amparo_common.http import ServiceClient, service_client
 from amparo_common.log.port import EventLog
 from amparo_common.operations.callers import Callers
 from amparo_common.relay import Relay
@@ -29,6 +31,7 @@ from amparo_gateway.commands.client import Owners
 from amparo_gateway.consumer import projection_consumer, rewind_once
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.documents.trust import Trust
+from amparo_gateway.ide.routes import Explorer, mount_nothing
 from amparo_gateway.live.admission import Admission, SocketLimits
 from amparo_gateway.live.hub import Hub
 from amparo_gateway.live.socket import Door
@@ -87,6 +90,7 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             telemetry=telemetry,
             readiness=_readiness(consumer),
         )
+        _mount_explorer(app, settings=settings, http=http)
         operations.mount(app, service=SERVICE, database=own, checkpointer=checkpointer, log=log, clock=clock)
         rebuild = replay.Replay(log=log, projection=projection, clock=clock)
         replay.mount(app, replay=rebuild, callers=Callers(service=SERVICE, database=own, clock=clock))
@@ -101,6 +105,13 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             ),
             telemetry=telemetry,
         )
+
+
+def _mount_explorer(app: FastAPI, *, settings: GatewaySettings, http: ServiceClient) -> None:
+    if settings.environment == "production":
+        mount_nothing(app)
+    else:
+        Explorer(http=http, token_url=settings.oidc_token_url if settings.demo else None).mount(app)
 
 
 def _socket_limits(settings: GatewaySettings) -> SocketLimits:
