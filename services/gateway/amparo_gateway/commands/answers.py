@@ -33,13 +33,13 @@ def states_in(answer: Any) -> dict[str, Event]:
     Raises TransientError for an answer that cannot be read: what was commanded is done and comes as an event.
     """
     if not isinstance(answer, dict):
-        raise _not_understood()
+        raise not_understood()
     given = {name: value for name, value in answer.items() if name in _STATES and value is not None}
     try:
         return {name: msgspec.convert(value, _STATES[name]) for name, value in given.items()}
     except msgspec.ValidationError:
         # `from None`: a decoder's words may repeat what stands in the answer.
-        raise _not_understood() from None
+        raise not_understood() from None
 
 
 def as_received(event: Event, *, now: datetime) -> Received:
@@ -63,5 +63,6 @@ def as_received(event: Event, *, now: datetime) -> Received:
     )
 
 
-def _not_understood() -> TransientError:
+def not_understood() -> TransientError:
+    """Make the error for an answer that cannot be read."""
     return TransientError("a service gives an answer that is not understood")

@@ -10,7 +10,7 @@ from amparo_common.errors import Refused
 from amparo_common.events.types import Event, IncidentTriaged, ReferralChanged
 from amparo_common.ids import reference
 from amparo_gateway import domain
-from amparo_gateway.commands.answers import as_received, states_in
+from amparo_gateway.commands.answers import as_received, not_understood, states_in
 from amparo_gateway.domain import Kind
 from amparo_gateway.schema.context import Context, Info
 from amparo_gateway.schema.incident import Incident, incident_or_none
@@ -57,10 +57,10 @@ async def ask(context: Context, service: str, path: str, body: Any, *, method: s
 
 
 def state_of(states: dict[str, Event], name: str, kind: type[State]) -> State:
-    """Return a state that the answer must have."""
-    state = states[name]
+    """Return a state that the answer must have; raises TransientError when it does not."""
+    state = states.get(name)
     if not isinstance(state, kind):
-        raise TypeError(f"{name} is no {kind.__name__}")
+        raise not_understood()
     return state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -140,8 +141,8 @@ def _body(report: ReportIncidentInput) -> dict[str, Any]:
         imminent_danger=report.imminent_danger,
         urls=report.urls,
         platform=report.platform,
-        reported_accounts=[_members(one, "platform", "handle") for one in given(report.reported_accounts) or ()],
-        hashes=[_members(one, "algorithm", "value", "source") for one in given(report.hashes) or ()],
+        reported_accounts=_each(report.reported_accounts, "platform", "handle"),
+        hashes=_each(report.hashes, "algorithm", "value", "source"),
         reporter=_reporter(reporter) if reporter else None,
         network=_members(report.network, "msisdn", "ip", "port", "observed_at"),
         occurred_at=report.occurred_at,
@@ -160,6 +161,10 @@ def _reporter(reporter: ReporterInput) -> dict[str, Any]:
 
 def _members(inner: Any, *names: str) -> dict[str, Any] | None:
     return _answered(**{name: getattr(inner, name) for name in names}) if given(inner) else None
+
+
+def _each(inners: Sequence[Any] | None, *names: str) -> list[dict[str, Any] | None] | None:
+    return [_members(inner, *names) for inner in inners] if inners and given(inners) else None
 
 
 def _answered(**members: Any) -> dict[str, Any]:
