@@ -138,15 +138,16 @@ def _evidence(found: Passage, *, text: str) -> TextEvidence:
 class IncidentSensitive:
     incident_id: strawberry.Private[UUID]
     purpose: strawberry.Private[Purpose]
-    reports: list[SensitiveReport]
-    messages: list[ReporterMessage]
+    reports: list[SensitiveReport] = strawberry.field(description="Newest first.")
+    messages: list[ReporterMessage] = strawberry.field(description="Oldest first.")
 
     @classmethod
     def of(cls, opened: Opened, *, incident_id: UUID, purpose: Purpose) -> IncidentSensitive:
+        newest_first = sorted(opened.reports, key=lambda report: report.received_at, reverse=True)
         return cls(
             incident_id=incident_id,
             purpose=purpose,
-            reports=[SensitiveReport.of(one, incident_id=incident_id, purpose=purpose) for one in opened.reports],
+            reports=[SensitiveReport.of(one, incident_id=incident_id, purpose=purpose) for one in newest_first],
             messages=[ReporterMessage.of(one) for one in opened.messages],
         )
 
