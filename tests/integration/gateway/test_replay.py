@@ -157,6 +157,7 @@ async def test_what_was_spoilt_in_the_projection_is_right_again(log, own, projec
         assert await dump(projection) == before
 
 
+@pytest.mark.slow
 async def test_no_answer_is_ever_empty_or_older_and_nothing_that_comes_meanwhile_is_lost(
     log, own, projection, invented
 ):

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amparo import operations
-from amparo.cli.words import FOUND_WRONG, client_for, console
+from amparo.cli.words import FOUND_WRONG, client_for, console, errors
 
 commands = typer.Typer(help="Rebuild what can be rebuilt from the log.", no_args_is_help=True)
 
@@ -29,14 +29,18 @@ def gateway(*, user: Annotated[str, typer.Option("--as", help="An administrator.
 
 async def _gateway(user: str) -> int:
     columns = (TextColumn("records"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=errors)
+    task = bar.add_task("records", total=None)
+
+    def show(progress: Mapping[str, Any]) -> None:
+        bar.start()
+        bar.update(task, total=progress["total"] or None, completed=progress["read"])
+
     async with client_for(user) as client:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("records", total=None)
-
-            def show(progress: Mapping[str, Any]) -> None:
-                bar.update(task, total=progress["total"] or None, completed=progress["read"])
-
+        try:
             ended = await operations.replay_projection(client, user=user, on_progress=show)
+        finally:
+            bar.stop()
     if ended["state"] != "done":
         console.print(f"[red]failed[/]: {escape(ended['problem'] or ended['state'])}; the old projection goes on")
         return FOUND_WRONG
