@@ -40,7 +40,8 @@ async def _gateway(user: str) -> int:
         try:
             ended = await operations.replay_projection(client, user=user, on_progress=show)
         finally:
-            bar.stop()
+            if bar.live.is_started:  # stopped before, it would print an empty line
+                bar.stop()
     if ended["state"] != "done":
         console.print(f"[red]failed[/]: {escape(ended['problem'] or ended['state'])}; the old projection goes on")
         return FOUND_WRONG
