@@ -10,8 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from amparo_common import outbox
+from amparo_common.auth.principal import Principal
 from amparo_common.clock import SetClock
 from amparo_common.crypto.blind_index import BlindIndex
 from amparo_common.crypto.data_keys import KeyAnswer, KeyState
@@ -19,11 +21,13 @@ from amparo_common.crypto.parts import Account, HashReference, Message, Narrativ
 from amparo_common.crypto.sealing import DataKey, new_data_key
 from amparo_common.db.migrations import migrate
 from amparo_common.db.sqlite import SqliteDatabase
+from amparo_common.db.tables import AUDIT_ENTRY
 from amparo_common.errors import TransientError
 from amparo_common.events.codec import Envelope, Received, decode, encode
 from amparo_common.events.types import (
     Event,
     IncidentTriaged,
+    ReferralChanged,
     ReporterMessageReceived,
     ReportJoined,
     ReportReceived,
@@ -31,9 +35,22 @@ from amparo_common.events.types import (
 )
 from amparo_common.ids import uuid7
 from amparo_common.log.port import Record
-from amparo_common.vocabulary.codes import Channel, Lane, Purpose, ReporterType
+from amparo_common.vocabulary.codes import (
+    Adapter,
+    Channel,
+    Destination,
+    Lane,
+    LawfulBasis,
+    Purpose,
+    ReferralStatus,
+    Release,
+    ReporterType,
+    Role,
+)
 from amparo_triage import repository
+from amparo_triage.casework import Casework
 from amparo_triage.domain.state import Incident
+from amparo_triage.notes import Notes
 from amparo_triage.opening import Opener
 from amparo_triage.policy.pack import base_pack
 from amparo_triage.service import Triage
@@ -78,6 +95,8 @@ class Desk:
     clock: SetClock
     opener: Opener
     path: Path
+    casework: Casework
+    notes: Notes
     offset: int = 0
 
     def report(self, text: str = "Something happened.", **fields: Any) -> ReportReceived:
@@ -177,6 +196,36 @@ class Desk:
         self.keys.destroyed.update(report_ids)
         return ReportsErased(incident_id=incident_id, report_ids=report_ids, at=self.clock.now())
 
+    def person(self, name: str, role: Role = Role.TRIAGER, *countries: str) -> Principal:
+        """Make the principal of a person; without countries one who sees all."""
+        return Principal(
+            subject=f"sub-{name}",
+            name=name,
+            roles=frozenset({role}),
+            countries=frozenset(countries or ("*",)),
+            expires_at=self.clock.now() + timedelta(hours=1),
+            token="",
+        )
+
+    async def audited(self) -> list[tuple[str, str, bool]]:
+        """Return (actor, action, allowed) of every audit row, in order."""
+        query = select(AUDIT_ENTRY.c.actor, AUDIT_ENTRY.c.action, AUDIT_ENTRY.c.allowed).order_by(
+            AUDIT_ENTRY.c.sequence
+        )
+        return await self.database.read(lambda session: [tuple(row) for row in session.execute(query)])
+
+    def referral(self, incident: IncidentTriaged) -> ReferralChanged:
+        """Make the event of a first referral of `incident` that reached a partner just now."""
+        now = self.clock.now()
+        return ReferralChanged(
+            referral_id=uuid7(), reference="RF-0000-0000", version=1, package_version=1, changed_at=now,
+            incident_id=incident.incident_id, partner_id=uuid7(), partner_name="Hotline", organisation=None,
+            country="BO", destination=Destination.HOTLINE, adapter=Adapter.WEBHOOK, status=ReferralStatus.DELIVERED,
+            release=Release.AFTER_REVIEW, level=incident.level, category=incident.category,
+            lawful_basis=LawfulBasis.PUBLIC_TASK, created_at=now, delivered_at=now, acknowledged_at=None, due_at=None,
+            is_test=False, profile="hotline.v1", withheld=(), attempts=(), acknowledgements=(),
+        )  # fmt: skip
+
     def wait(self, **span: float) -> None:
         self.clock.move(timedelta(**span))
 
@@ -202,7 +251,16 @@ async def open_desk(tmp_path: Path, reader: TextReader) -> AsyncIterator[OpenDes
         pack, clock, held = base_pack(), SetClock(START), keys or HeldKeys()
         opener = Opener(keys=held, blind=BlindIndex(b"k" * 32), reader=reader, joining=pack.table.joining)
         triage = Triage(database=database, opener=opener, pack=pack, clock=clock)
-        return Desk(triage=triage, database=database, keys=held, clock=clock, opener=opener, path=path)
+        return Desk(
+            triage=triage,
+            database=database,
+            keys=held,
+            clock=clock,
+            opener=opener,
+            path=path,
+            casework=Casework(database=database, keys=held, pack=pack, clock=clock),
+            notes=Notes(database=database, keys=held, clock=clock),
+        )
 
     yield make
     for database in opened:
