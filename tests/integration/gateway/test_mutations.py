@@ -58,8 +58,8 @@ CASES = {
         },
         f"{OF_INCIDENT}/decision",
         {
-            "expected_version": 3, "level": "P2", "category": "GROOMING", "secondary_categories": [],
-            "confirm_factors": ["ADULT_UNKNOWN"], "reject_factors": [], "reason": "Seen.",
+            "expected_version": 3, "level": "P2", "category": "GROOMING", "secondary_categories": None,
+            "confirm_factors": ["ADULT_UNKNOWN"], "reject_factors": None, "reason": "Seen.",
         },
     ),
     "countersignTriage": Case(
@@ -131,7 +131,7 @@ CASES = {
         {
             "id": str(KEY), "name": "A hotline", "destination": "HOTLINE", "countries": ["GT"], "languages": ["es"],
             "adapter": "WEBHOOK", "address": "https://hotline.example.org/in", "secret": None, "organisation": None,
-            "accepts_emergency": False, "last_verified_at": UNTIL,
+            "accepts_emergency": None, "last_verified_at": UNTIL,
         },
         noun="partner",
         method="PUT",
@@ -143,7 +143,7 @@ CASES = {
         "/v1/routes",
         {
             "country": "GT", "destination": "HOTLINE", "partner_id": str(KEY), "priority": 10, "release": "AUTOMATIC",
-            "enabled": True, "categories": [], "levels": [],
+            "enabled": None, "categories": None, "levels": None,
         },
         noun="partner",
         method="PUT",

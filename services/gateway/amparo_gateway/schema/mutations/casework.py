@@ -44,7 +44,9 @@ class DecideTriageInput:
     expected_version: int
     level: Level
     category: Category
-    secondary_categories: list[Category] | None = strawberry.UNSET
+    secondary_categories: list[Category] | None = strawberry.field(
+        default=strawberry.UNSET, description="Left out: those that stand are kept."
+    )
     confirm_factors: list[Factor] | None = strawberry.UNSET
     reject_factors: list[Factor] | None = strawberry.UNSET
     reason: str
@@ -124,9 +126,9 @@ class CaseworkMutations:
             expected_version=input.expected_version,
             level=input.level,
             category=input.category,
-            secondary_categories=given(input.secondary_categories) or [],
-            confirm_factors=given(input.confirm_factors) or [],
-            reject_factors=given(input.reject_factors) or [],
+            secondary_categories=given(input.secondary_categories),
+            confirm_factors=given(input.confirm_factors),
+            reject_factors=given(input.reject_factors),
             reason=input.reason,
         )
         incident, errors = await outcome(doing, about="incidentId")

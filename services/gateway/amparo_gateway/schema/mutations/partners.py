@@ -18,7 +18,7 @@ from amparo_gateway.schema.mutations.outcome import DomainError, outcome
 from amparo_gateway.schema.partner import Partner, partner_or_none
 
 
-@strawberry.input(description="A directory entry, whole: what is left out is not kept, but for the secret.")
+@strawberry.input(description="A directory entry. What may be left out stays as it stands.")
 class UpsertPartnerInput:
     id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="Left out for a new partner.")
     name: str
@@ -91,7 +91,7 @@ async def _entered(context: Context, entry: UpsertPartnerInput) -> Partner | Non
         "address": given(entry.address),
         "secret": given(entry.secret),
         "organisation": given(entry.organisation),
-        "accepts_emergency": given(entry.accepts_emergency) or False,
+        "accepts_emergency": given(entry.accepts_emergency),
         "last_verified_at": given(entry.last_verified_at),
     }
     return await _changed(context, "/v1/partners", body)
@@ -104,9 +104,9 @@ async def _routed(context: Context, route: SetRouteInput) -> Partner | None:
         "partner_id": key_in(Kind.PARTNER, route.partner_id, field="partnerId"),
         "priority": route.priority,
         "release": route.release,
-        "enabled": given(route.enabled) is not False,
-        "categories": given(route.categories) or [],
-        "levels": given(route.levels) or [],
+        "enabled": given(route.enabled),
+        "categories": given(route.categories),
+        "levels": given(route.levels),
     }
     return await _changed(context, "/v1/routes", body)
 
