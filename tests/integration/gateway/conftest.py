@@ -29,9 +29,12 @@ from amparo_common.events.types import (
     FactorFinding,
     IncidentTriaged,
     PartnerAnswer,
+    PartnerChanged,
     ReferralChanged,
     ReportJoined,
+    RouteStanding,
     RuleFired,
+    TaskChanged,
 )
 from amparo_common.http import service_client
 from amparo_common.ids import reference, uuid7
@@ -176,6 +179,52 @@ class Invented:
             "acknowledgements": (answer,),
         }
         return ReferralChanged(**given | fields)
+
+    def partner(self, key: UUID | None = None, *, version: int = 1, **fields: Any) -> PartnerChanged:
+        given = {
+            "partner_id": key or uuid7(),
+            "version": version,
+            "changed_at": self.at,
+            "name": "Demo hotline",
+            "destination": Destination.HOTLINE,
+            "countries": ("GT",),
+            "languages": ("es",),
+            "adapter": Adapter.WEBHOOK,
+            "organisation": "demo-hotline",
+            "accepts_emergency": False,
+            "last_verified_at": self.at,
+            "routes": (
+                RouteStanding(
+                    country="GT",
+                    destination=Destination.HOTLINE,
+                    priority=100,
+                    release=Release.AUTOMATIC,
+                    categories=(),
+                    levels=(Level.P1,),
+                    enabled=True,
+                ),
+            ),
+        }
+        return PartnerChanged(**given | fields)
+
+    def task(
+        self, referral: ReferralChanged, *, key: UUID | None = None, version: int = 1, **fields: Any
+    ) -> TaskChanged:
+        given = {
+            "task_id": key or uuid7(),
+            "version": version,
+            "changed_at": self.at,
+            "referral_id": referral.referral_id,
+            "incident_id": referral.incident_id,
+            "country": referral.country,
+            "kind": Adapter.PHONE_THEN_WRITTEN,
+            "created_at": self.at,
+            "due_at": self.at + timedelta(hours=2),
+            "instructions": {"en": "Call the duty desk.", "es": "Llame a la mesa de guardia."},
+            "completed_at": None,
+            "completed_by": None,
+        }
+        return TaskChanged(**given | fields)
 
     def audited(self, sequence: int, **fields: Any) -> AuditRecorded:
         given = {
