@@ -80,6 +80,7 @@ class Changes:
         changed = list(self.referrals.values())
         referrals.put(connection, changed)
         self.end_tasks(connection, [one for one in changed if one.status in DROPPED])
+        self._hold_back(connection, [one for one in changed if one.status is ReferralStatus.AWAITING_APPROVAL])
         self._take_back(connection)
         tasks.put(connection, list(self.tasks.values()))
         outgoing = [
@@ -103,6 +104,12 @@ class Changes:
         for task in tasks.of_referrals(connection, [one.id for one in ended]) if ended else ():
             if task.open and task.id not in self.tasks and task.errand is not Errand.REVOKE:
                 self.note_task(work.completed(task, by=SERVICE, now=self.now))
+
+    def _hold_back(self, connection: Connection, held: Sequence[Referral]) -> None:
+        """Stop what was on its way with an approval that a changed package asks for again."""
+        approved = [one for one in held if one.approved_version]
+        deliveries.stop_waiting(connection, [one.id for one in approved], state=deliveries.SUPERSEDED)
+        self.end_tasks(connection, approved)
 
     def _take_back(self, connection: Connection) -> None:
         """Stop what waits of revoked referrals, and tell the partners that may have them already."""

@@ -270,8 +270,11 @@ def approved(referral: Referral, *, now: datetime) -> Referral:
 
 
 def delivered(referral: Referral, *, now: datetime) -> Referral:
-    """Note that the partner took it; an update never lowers the status."""
-    reached = referral.status in {Status.QUEUED, Status.UNDELIVERABLE}
+    """Note that the partner took it; an update never lowers the status.
+
+    It may take a version that was being sent when a newer one began to wait for its approval.
+    """
+    reached = referral.status in {Status.QUEUED, Status.UNDELIVERABLE, Status.AWAITING_APPROVAL}
     return msgspec.structs.replace(
         referral,
         status=Status.DELIVERED if reached else referral.status,
