@@ -16,7 +16,7 @@ from amparo_gateway.schema.mutations.writing import WritingMutations
 __all__ = ["Mutation"]
 
 
-@strawberry.type
+@strawberry.type(description="The operations that change something. What a rule refuses is in `errors`.")
 class Mutation(
     ReportingMutations,
     CaseworkMutations,

@@ -21,13 +21,13 @@ class ClaimIncidentInput:
     release: bool | None = strawberry.UNSET
 
 
-@strawberry.type
+@strawberry.type(description="The claimed or released incident.")
 class ClaimIncidentPayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="Of which lane; left out, of either.")
 class ClaimNextIncidentInput:
     lane: Lane | None = strawberry.UNSET
 
@@ -52,7 +52,7 @@ class DecideTriageInput:
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The decided incident; a lowering from P1 shows in `decision.proposedLowering`.")
 class DecideTriagePayload:
     incident: Incident | None
     errors: list[DomainError]
@@ -66,32 +66,32 @@ class CountersignTriageInput:
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The incident, signed or not.")
 class CountersignTriagePayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="An incident that the caller has claimed, and why it is closed.")
 class CloseIncidentInput:
     incident_id: strawberry.ID
     expected_version: int
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The closed incident.")
 class CloseIncidentPayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="A closed incident, and why it is opened again.")
 class ReopenIncidentInput:
     incident_id: strawberry.ID
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The incident, open again.")
 class ReopenIncidentPayload:
     incident: Incident | None
     errors: list[DomainError]

@@ -13,7 +13,7 @@ from amparo_gateway.schema.mutations.command import changed_incident, key_in, pe
 from amparo_gateway.schema.mutations.outcome import DomainError, outcome
 
 
-@strawberry.input
+@strawberry.input(description="Two incidents, how they belong together, and how that is known.")
 class LinkIncidentsInput:
     incident_id: strawberry.ID
     other_incident_id: strawberry.ID
@@ -21,20 +21,20 @@ class LinkIncidentsInput:
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The incident of `incidentId`, with its links.")
 class LinkIncidentsPayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="Two linked incidents, and why they do not belong together.")
 class UnlinkIncidentsInput:
     incident_id: strawberry.ID
     other_incident_id: strawberry.ID
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The incident of `incidentId`, with the links that are left.")
 class UnlinkIncidentsPayload:
     incident: Incident | None
     errors: list[DomainError]

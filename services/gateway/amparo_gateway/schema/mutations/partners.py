@@ -38,7 +38,7 @@ class UpsertPartnerInput:
     last_verified_at: datetime | None = strawberry.UNSET
 
 
-@strawberry.type
+@strawberry.type(description="The directory entry.")
 class UpsertPartnerPayload:
     partner: Partner | None
     errors: list[DomainError]
@@ -58,7 +58,7 @@ class SetRouteInput:
     levels: list[Level] | None = strawberry.field(default=strawberry.UNSET, description="Empty means every level.")
 
 
-@strawberry.type
+@strawberry.type(description="The partner with all its routes.")
 class SetRoutePayload:
     partner: Partner | None
     errors: list[DomainError]

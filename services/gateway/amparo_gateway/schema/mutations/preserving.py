@@ -26,31 +26,31 @@ class PlaceHoldInput:
     until: datetime
 
 
-@strawberry.type
+@strawberry.type(description="The incident with its holds.")
 class PlaceHoldPayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="A hold, and why it ends.")
 class ReleaseHoldInput:
     hold_id: strawberry.ID
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The incident with its holds.")
 class ReleaseHoldPayload:
     incident: Incident | None
     errors: list[DomainError]
 
 
-@strawberry.input
+@strawberry.input(description="An incident, and why its texts are destroyed.")
 class EraseIncidentInput:
     incident_id: strawberry.ID
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="Whether the texts are unreadable now.")
 class EraseIncidentPayload:
     erased: bool
     errors: list[DomainError]

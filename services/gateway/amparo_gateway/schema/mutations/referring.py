@@ -25,7 +25,7 @@ class CreateReferralInput:
     note: str | None = strawberry.UNSET
 
 
-@strawberry.type
+@strawberry.type(description="The new referral.")
 class CreateReferralPayload:
     referral: Referral | None
     errors: list[DomainError]
@@ -39,7 +39,7 @@ class ApproveReferralInput:
     reason: str
 
 
-@strawberry.type
+@strawberry.type(description="The referral, released or revoked.")
 class ApproveReferralPayload:
     referral: Referral | None
     errors: list[DomainError]
@@ -63,7 +63,7 @@ class RespondToReferralInput:
     classification: ClassificationInput | None = strawberry.UNSET
 
 
-@strawberry.type
+@strawberry.type(description="The referral with the answer.")
 class RespondToReferralPayload:
     referral: Referral | None
     errors: list[DomainError]

@@ -20,7 +20,7 @@ from amparo_gateway.schema.mutations.outcome import DomainError, outcome
 _LONGEST_KEY: Final = 255
 
 
-@strawberry.input
+@strawberry.input(description="An account that somebody used, and where.")
 class ReportedAccountInput:
     platform: str
     handle: str
@@ -33,7 +33,7 @@ class HashReferenceInput:
     source: str
 
 
-@strawberry.input
+@strawberry.input(description="The affected child, or children.")
 class VictimInput:
     age: int | None = strawberry.UNSET
     count: int | None = strawberry.UNSET
@@ -49,7 +49,7 @@ class ReporterInput:
     )
 
 
-@strawberry.input
+@strawberry.input(description="Where the report came from, as far as it is needed; sealed.")
 class NetworkInput:
     msisdn: str | None = strawberry.UNSET
     ip: str | None = strawberry.UNSET
@@ -86,7 +86,7 @@ class ReportReceipt:
     guidance: JSON
 
 
-@strawberry.type
+@strawberry.type(description="The receipt of a stored report.")
 class ReportIncidentPayload:
     receipt: ReportReceipt | None
     errors: list[DomainError]

@@ -22,7 +22,7 @@ class CompleteTaskInput:
     note: str
 
 
-@strawberry.type
+@strawberry.type(description="The task, done.")
 class CompleteTaskPayload:
     task: Task | None
     errors: list[DomainError]

@@ -24,7 +24,7 @@ class MessageReporterInput:
     idempotency_key: str | None = strawberry.UNSET
 
 
-@strawberry.type
+@strawberry.type(description="The incident whose reporters were written to.")
 class MessageReporterPayload:
     incident: Incident | None
     errors: list[DomainError]
