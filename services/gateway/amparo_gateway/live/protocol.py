@@ -14,8 +14,9 @@ MOST_BYTES: Final = 64 * 1024
 
 
 class Close(IntEnum):
-    """Why a socket is closed, as the protocol numbers it; 1013 is WebSocket's own "try again later"."""
+    """Why a socket is closed, as the protocol numbers it; codes below 4000 are WebSocket's own."""
 
+    FAULT = 1011
     TRY_AGAIN_LATER = 1013
     BAD_MESSAGE = 4400
     UNAUTHENTICATED = 4401

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from amparo_common.auth.permissions import Permission
@@ -20,6 +21,7 @@ from amparo_gateway.live.protocol import Close
 from amparo_gateway.live.session import Closed, Session, received
 from amparo_gateway.live.streams import Streams
 
+_log = structlog.get_logger()
 _SCHEME: Final = "bearer "
 _LISTENING: Final = (Permission.READ_INCIDENTS, Permission.READ_REFERRALS)
 
@@ -43,9 +45,15 @@ class Door:
         except WebSocketDisconnect:
             pass  # the client left
         except Closed as closed:
-            with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):  # it may be gone, or read nothing any more
-                async with asyncio.timeout(limits.send_within_s):
-                    await socket.close(closed.code, closed.why)
+            await self._close(socket, closed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told and may come again
+            _log.exception("a socket failed", exc_info=error)
+            await self._close(socket, Closed(Close.FAULT, "something went wrong on our side"))
+
+    async def _close(self, socket: WebSocket, closed: Closed) -> None:
+        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):  # it may be gone, or read nothing any more
+            async with asyncio.timeout(self._admission.limits.send_within_s):
+                await socket.close(closed.code, closed.why)
 
     async def _serve(self, socket: WebSocket) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from amparo_common.auth.principal import Principal
+from amparo_gateway.errors import DocumentError
 from amparo_gateway.live import protocol
 from amparo_gateway.live.hub import Sighting
 from amparo_gateway.live.protocol import Asked
@@ -22,7 +23,10 @@ class Streams:
 
     async def begin(self, asked: Asked, *, principal: Principal, trace_id: str) -> Stream:
         """Begin a subscription; the caller closes it. Raises RefusedStreamError."""
-        text = self._desk.document(asked.query, asked.document_id, principal=principal)
+        try:
+            text = self._desk.document(asked.query, asked.document_id, principal=principal)
+        except DocumentError as error:
+            raise RefusedStreamError(error) from error
         context = self._desk.context(principal, trace_id=trace_id)
         return await begin(text, variables=asked.variables, operation=asked.operation_name, context=context)
 
