@@ -8,7 +8,8 @@ from sqlalchemy.engine import Engine
 
 from amparo_gateway import repository
 from amparo_gateway.domain import EveryCountry, InCountries, OfOrganisation, OwnedBy
-from amparo_gateway.repository import NEWEST, OLDEST, QUEUE, IncidentWish, ReferralWish
+from amparo_gateway.domain_figures import Dimension
+from amparo_gateway.repository import NEWEST, OLDEST, QUEUE, IncidentWish, ReferralWish, TrailWish
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +75,77 @@ async def test_a_page_of_referrals_is_read_without_sorting(gateway, invented, na
     )
     assert "USING INDEX" in plan[0], plan
     assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+TRAILS = {
+    "all of it": TrailWish(),
+    "an actor's": TrailWish(actor="triager"),
+    "a subject's": TrailWish(subject="AM-7Q4K-2MXD"),
+}
+
+
+@pytest.mark.parametrize("name", TRAILS)
+@pytest.mark.parametrize("after", [None, b"\x01" * 16], ids=["first page", "next page"])
+async def test_a_page_of_the_trail_is_read_without_sorting(gateway, name, after):
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.trail(session, scope=EveryCountry(), wish=TRAILS[name], after=after, limit=51),
+    )
+    assert "USING INDEX" in plan[0], plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+async def test_the_trail_since_a_time_starts_and_ends_in_the_index(gateway, invented):
+    wish = TrailWish(after=invented.at, before=invented.at)
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.trail(session, scope=EveryCountry(), wish=wish, after=None, limit=51),
+    )
+    assert "newest_place>? AND newest_place<?" in plan[0], plan
+
+
+@pytest.mark.parametrize("scope", [EveryCountry(), GT], ids=["all", "a country's"])
+async def test_a_page_of_tasks_is_read_without_sorting(gateway, scope):
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.tasks(session, scope=scope, is_open=True, after=None, limit=51),
+    )
+    assert "USING INDEX task_" in plan[0], plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("country", [None, "GT"])
+async def test_a_page_of_partners_is_read_without_sorting(gateway, country):
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.partners(session, scope=EveryCountry(), country=country, after=None, limit=51),
+    )
+    assert "USING INDEX partner_name" in plan[0], plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+async def test_what_waits_for_a_partner_is_counted_in_its_own_index(gateway, invented):
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.standings_of_partners(
+            session, scope=EveryCountry(), ids=[invented.partner().partner_id]
+        ),
+    )
+    assert any("referral_partner_delivered" in step for step in plan), plan
+    assert any("referral_partner_status" in step for step in plan), plan
+    assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan if "CONSTANT" not in step), plan
+
+
+async def test_figures_are_counted_in_one_index(gateway, invented):
+    plan = await plan_of(
+        gateway.projection,
+        lambda session: repository.figures(
+            session,
+            scope=EveryCountry(),
+            since=invented.at,
+            until=invented.at,
+            by=[Dimension.COUNTRY, Dimension.LEVEL],
+            limit=100,
+        ),
+    )
+    assert "COVERING INDEX incident_figures" in plan[0], plan

@@ -48,6 +48,12 @@ def story(invented):
         (ReferralStatus.AWAITING_REVIEW, ReferralStatus.QUEUED, ReferralStatus.DELIVERED, ReferralStatus.ACCEPTED), 1
     ):
         events.append(invented.referral(first, key=referral, version=version, status=status))
+    partner, task = UUID(int=22), UUID(int=23)
+    for version, name in enumerate(("Demo hotline", "Another name"), 1):
+        events.append(invented.partner(partner, version=version, name=name))
+    sent = invented.referral(first, key=referral)
+    for version, done in enumerate((None, invented.at), 1):
+        events.append(invented.task(sent, key=task, version=version, completed_at=done))
     events += [invented.audited(number) for number in range(4)]
     return invented.received(*events)
 
@@ -101,7 +107,8 @@ async def test_a_batch_costs_at_most_one_statement_a_table(open_projection, inve
     projection = await open_projection("projection")
     events = [invented.incident(owners=("agent:a",)) for _ in range(200)]
     events += [invented.joined(one.incident_id, one.incident_id) for one in list(events)]
-    events += [invented.referral(uuid7()) for _ in range(200)]
+    referrals = [invented.referral(uuid7()) for _ in range(200)]
+    events += [*referrals, *(invented.task(one) for one in referrals), *(invented.partner() for _ in range(200))]
     events += [invented.audited(number) for number in range(200)]
     statements = []
 
@@ -114,7 +121,7 @@ async def test_a_batch_costs_at_most_one_statement_a_table(open_projection, inve
         await service.apply(projection, invented.received(*events))
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    assert len(statements) == 6, statements
+    assert len(statements) == 8, statements
 
 
 async def test_an_event_without_a_place_here_is_let_pass(open_projection, invented):
