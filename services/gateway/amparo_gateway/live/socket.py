@@ -39,7 +39,6 @@ class Door:
             await socket.close(Close.NO_SUCH_PROTOCOL, f"only {protocol.SUBPROTOCOL} is spoken here")
             return
         await socket.accept(subprotocol=protocol.SUBPROTOCOL)
-        limits = self._admission.limits
         try:
             await self._serve(socket)
         except WebSocketDisconnect:

@@ -211,6 +211,7 @@ async def test_a_client_that_stops_reading_its_socket_is_cut_off(live_with, inve
             while live.hub.count():
                 await live.learn(invented.incident(decision=wordy))
                 await asyncio.sleep(0.01)
+        client.socket.transport.abort()
     assert live.admission.count() == 0
 
 
