@@ -240,7 +240,8 @@ async def test_an_agent_reads_notes_of_what_it_reported_only(desk):
 
 async def test_the_next_incident_is_the_first_free_one_in_queue_order(desk, ana):
     mild = await reported(desk, category=Category.FRAUD_COMMERCIAL)
-    urgent_late = await reported(desk, imminent_danger=True, received_at=desk.clock.now().replace(minute=1))
+    late = {"received_at": desk.clock.now().replace(minute=1), "factors": (Factor.UNDER13, Factor.VIRAL)}
+    urgent_late = await reported(desk, imminent_danger=True, **late)
     urgent = await reported(desk, imminent_danger=True)
     heavier = await reported(desk, imminent_danger=True, factors=(Factor.UNDER13,))
     middle = await reported(desk)

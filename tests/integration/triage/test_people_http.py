@@ -291,3 +291,15 @@ async def test_when_intake_gives_no_key_the_answer_is_503_and_nothing_changed(of
     reply = await office.post("triager", f"{one}/decision", {"expected_version": claimed.version, **DECISION})
     assert reply.status_code == 503
     assert (await office.desk.only_incident()).version == claimed.version
+
+
+async def test_of_many_callers_at_once_one_claims(office: Office) -> None:
+    one = await office.reported()
+    calls = [office.post(name, f"{one}/claim", {}) for name in ("triager", "supervisor") * 6]
+    replies = await asyncio.gather(*calls)
+    winner = (await office.desk.only_incident()).claimed_by
+    for name, reply in zip(("triager", "supervisor") * 6, replies, strict=True):
+        if name == winner:
+            assert reply.status_code == 200
+        else:
+            assert codes(reply) == ["ALREADY_CLAIMED"]

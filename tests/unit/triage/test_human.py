@@ -247,6 +247,13 @@ def test_a_raise_by_a_person_brings_the_other_clocks_forward():
     assert clock(one).state is ClockState.MET
 
 
+def test_a_late_decision_that_raises_completes_the_missed_clock_and_starts_no_new_one():
+    tomorrow = NOW + timedelta(days=1)
+    one = mine(clocks_missed(incident(), pack=PACK, now=tomorrow), now=tomorrow)
+    one = decide(one, Level.P1, now=tomorrow)
+    assert (clock(one).state, clock(one).completed_at) == (ClockState.MISSED, tomorrow)
+
+
 def test_only_a_person_finds_an_overclaim():
     for one in (incident(factors=(Factor.OVERCLAIM,)), message(incident(), Factor.OVERCLAIM)):
         assert Factor.OVERCLAIM not in held(one.findings)
@@ -337,6 +344,26 @@ def test_a_report_that_the_decision_did_not_see_keeps_what_it_ticked():
     assert (decided.level, decided.provisional) == (Level.P2, True)
     seen = decide(joined_meanwhile, Level.P4, reject=(Factor.SELF_HARM_INDICATOR,))
     assert (seen.level, seen.provisional) == (Level.P4, False)
+
+
+def test_a_category_that_the_decision_did_not_see_still_counts():
+    one = mine(incident())
+    joined_meanwhile = join(one, category=Category.HARASSMENT_STALKING)
+    assert joined_meanwhile.level is Level.P3
+    unseen = decide(joined_meanwhile, Level.P4, known=one.version)
+    assert (unseen.level, unseen.provisional) == (Level.P3, True)
+    assert unseen.categories == (Category.CYBERBULLYING, Category.HARASSMENT_STALKING)
+    assert decide(joined_meanwhile, Level.P4).level is Level.P4
+
+
+def test_each_further_copy_does_not_undo_a_decision_that_knew_of_copies():
+    again = Recurrence(subject=True, item=True)
+    copied = join(incident(category=Category.OBSCENE_TO_CHILD), category=None, recurrence=again)
+    decided = decide(mine(copied), Level.P3, category=Category.OBSCENE_TO_CHILD)
+    after = join(decided, category=None, recurrence=again)
+    assert (after.level, after.provisional) == (Level.P3, False)
+    first = decide(mine(incident(category=Category.OBSCENE_TO_CHILD)), Level.P3, category=Category.OBSCENE_TO_CHILD)
+    assert join(first, category=None, recurrence=again).level is Level.P2
 
 
 FACTORS = st.sampled_from([factor for factor in Factor if factor is not Factor.OVERCLAIM])
