@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import Connection
 
 from amparo_common import faults
@@ -27,6 +29,8 @@ from amparo_referral.domain.routes import PartnerEntry
 from amparo_referral.repository import directory as entries, incidents, referrals
 from amparo_referral.service import Desk
 
+_PATIENCE_S: Final = 0.25
+_log = structlog.get_logger()
 _digest_form: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -108,7 +112,26 @@ async def acknowledge(desk: Desk, answer: Answer, *, by: Answerer) -> Taken:
         detail = refused.refusals[0].message.removeprefix(_NOT_POSSIBLE).strip()
         raise Problem(409, "transition-not-allowed", _NOT_POSSIBLE, detail=detail) from None
     faults.point(SERVICE, "acknowledgement.before_answer")
+    await _published(desk)
     return Taken(told.reference, told.status)
+
+
+async def _published(desk: Desk) -> None:
+    """Give the log a moment to take what was stored: a partner that looks next finds its answer.
+
+    What is not published by then follows by itself, so nothing of the answer depends on it.
+    """
+    if desk.publish is None:
+        return
+    publishing = asyncio.ensure_future(desk.publish())
+    publishing.add_done_callback(_seen)
+    await asyncio.wait({publishing}, timeout=_PATIENCE_S)
+
+
+def _seen(publishing: asyncio.Future[None]) -> None:
+    """Take the outcome: a log that does not answer now is the relay's own trouble, which it waits out."""
+    if not publishing.cancelled() and isinstance(error := publishing.exception(), Exception):
+        _log.warning("an answer is published later", error=error)
 
 
 async def take_answer(desk: Desk, answer: Answer, *, by: Answerer) -> ReferralChanged:

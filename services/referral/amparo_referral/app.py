@@ -68,6 +68,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
         desk.ring_builder, desk.ring_sender = builder.ring, sender.ring
         consumer = consumer_of(desk, log=log, database=database, clock=clock)
         relay = Relay(service=SERVICE, database=database, log=log, clock=clock)
+        desk.publish = relay.drain
         verifier = _verifier(settings, http=http, clock=clock, telemetry=telemetry)
         checkpointer = Checkpointer(
             service=SERVICE, database=database, signer=CheckpointSigner(provider.derive("referral.audit")), clock=clock

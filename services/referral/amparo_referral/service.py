@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -48,6 +48,8 @@ class Desk:
     demo: bool = False
     ring_builder: Callable[[], None] = field(default=lambda: None)
     ring_sender: Callable[[], None] = field(default=lambda: None)
+    #: Publishes what waits in the outbox; awaited where the caller looks for what it did at once.
+    publish: Callable[[], Awaitable[None]] | None = None
     #: Told of each referral opened: the incident's receipt and lane, for the latency metric.
     opened: Callable[[Sequence[IncidentTriaged]], None] = field(default=lambda _: None)
 
