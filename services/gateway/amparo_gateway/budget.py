@@ -43,6 +43,11 @@ class Budget:
         bucket.left -= cost
         return None
 
+    def fine(self, caller: str, cost: float) -> None:
+        """Take `cost` from the bucket of `caller`, into debt if need be: what was refused cost time too."""
+        bucket = self._refilled(caller)
+        bucket.left = max(bucket.left - cost, -self._size)
+
     def _refilled(self, caller: str) -> _Bucket:
         now = self._time()
         bucket = self._buckets.get(caller)

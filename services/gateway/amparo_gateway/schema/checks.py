@@ -11,26 +11,31 @@ from graphql import DocumentNode, GraphQLSchema, GraphQLSyntaxError, parse
 from amparo_common.auth.permissions import Permission
 from amparo_gateway.errors import BudgetSpentError, ForbiddenError, LimitExceededError
 from amparo_gateway.schema.context import Context
-from amparo_gateway.schema.limits import MOST_CHARACTERS, MOST_TOKENS, cost_of, too_many_values
+from amparo_gateway.schema.limits import MOST_TOKENS, cost_of, text_excess, values_excess, written_excess
 
 #: How graphql-core ends the message of a document with too many tokens, or nested too deeply to be parsed.
 _ABORTED: Final = "Parsing aborted."
 DOCUMENTS_KEPT: Final = 256
-#: What a request costs beside its fields, and what one costs that is refused.
+#: What a request costs before anybody looks at it, and what one costs that asks for too much.
 _EACH: Final = 20
-_REFUSED: Final = 1_000
+_REFUSED: Final = 10_000
 _parse = lru_cache(maxsize=DOCUMENTS_KEPT)(parse)
 
 
-def parsed(text: str) -> DocumentNode:
-    """Parse a document, or find it parsed. Raises LimitExceededError when it is too much, GraphQLSyntaxError."""
-    if len(text) > MOST_CHARACTERS:
-        raise LimitExceededError(f"The document has more than {MOST_CHARACTERS} characters.")
+def parsed(text: str, *, context: Context) -> DocumentNode:
+    """Parse a document, or find it parsed.
+
+    Raises BudgetSpentError when the caller may not even ask, LimitExceededError when the document is too much to be
+    parsed, GraphQLSyntaxError when it is none.
+    """
+    _charge(context, _EACH)
+    if excess := text_excess(text):
+        raise _refused(excess, context)
     try:
         return _parse(text, max_lexical_tokens=MOST_TOKENS, max_comments=MOST_TOKENS)
     except GraphQLSyntaxError as error:
         if error.message.endswith(_ABORTED):
-            raise LimitExceededError("The document is too long or nested too deeply.") from error
+            raise _refused("The document is too long or nested too deeply.", context) from error
         raise
 
 
@@ -39,15 +44,21 @@ def check(document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping[s
 
     Raises LimitExceededError, BudgetSpentError or ForbiddenError.
     """
-    caller = context.principal.subject
-    if too_many_values(variables):
-        context.budget.charge(caller, _REFUSED)
-        raise LimitExceededError("The variables hold too many values.")
+    if excess := values_excess(variables) or written_excess(document):
+        raise _refused(excess, context)
     cost = cost_of(document, schema=schema, variables=variables)
     if excess := cost.excess():
-        context.budget.charge(caller, _REFUSED)
-        raise LimitExceededError(excess)
-    if retry_after_s := context.budget.charge(caller, _EACH + cost.fields):
-        raise BudgetSpentError(retry_after_s)
+        raise _refused(excess, context)
+    _charge(context, cost.fields)
     if cost.introspects and not context.principal.may(Permission.INTROSPECT):
         raise ForbiddenError
+
+
+def _charge(context: Context, cost: int) -> None:
+    if retry_after_s := context.budget.charge(context.principal.subject, cost):
+        raise BudgetSpentError(retry_after_s)
+
+
+def _refused(excess: str, context: Context) -> LimitExceededError:
+    context.budget.fine(context.principal.subject, _REFUSED)
+    return LimitExceededError(excess)

@@ -16,7 +16,7 @@ class Parsing(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         operation = self.execution_context
         if operation.query is not None:
-            operation.graphql_document = parsed(operation.query)
+            operation.graphql_document = parsed(operation.query, context=operation.context)
         yield
 
 

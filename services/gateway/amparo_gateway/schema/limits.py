@@ -6,6 +6,7 @@ exponential work, and they give no code. Here each fragment is measured once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -36,7 +37,13 @@ MOST_NESTING: Final = 40
 MOST_ALIASES: Final = 60
 MOST_NODES: Final = 2_000
 MOST_FIELDS: Final = 40_000
-MOST_TOKENS: Final = 2_500
+MOST_TOKENS: Final = 1_000
+#: Fields as they are written, on which validation spends most of its time, and directives on them.
+MOST_WRITTEN: Final = 400
+MOST_DIRECTIVES: Final = 40
+#: Fragments that a document defines: validation compares every two of them.
+MOST_FRAGMENTS: Final = 30
+MOST_BRACKETS: Final = 60
 #: A text of 20 000 characters may stand in a document, though it belongs into a variable.
 MOST_CHARACTERS: Final = 40_000
 #: Values in the variables, however deep.
@@ -104,17 +111,60 @@ def cost_of(document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping
     return total
 
 
-def too_many_values(variables: Mapping[str, Any]) -> bool:
-    """Say whether the variables hold more values than any real request: each is checked against the schema."""
-    found, waiting = 0, [variables]
+_TOKEN: Final = re.compile(
+    r'''"""(?:[^"\\]|\\"""|\\|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n]*|[A-Za-z_]\w*|-?[0-9][0-9A-Za-z.+-]*|\.\.\.|\S'''
+)
+
+
+def text_excess(text: str) -> str | None:
+    """Say in words what is too much in a document that nobody parsed yet: the parser is ten times slower than this."""
+    if len(text) > MOST_CHARACTERS:
+        return f"The document has more than {MOST_CHARACTERS} characters."
+    depth = 0
+    for number, token in enumerate(_TOKEN.finditer(text), start=1):
+        if number > MOST_TOKENS:
+            return f"The document has more than {MOST_TOKENS} tokens."
+        match token[0]:
+            case "{" | "[" | "(":
+                depth += 1
+                if depth > MOST_BRACKETS:
+                    return f"The document nests more than {MOST_BRACKETS} brackets."
+            case "}" | "]" | ")":
+                depth -= 1
+    return None
+
+
+def written_excess(document: DocumentNode) -> str | None:
+    """Say in words what is written too often in `document`, every fragment read once; None when nothing is."""
+    written = directives = 0
+    waiting: list[Any] = list(document.definitions)
     while waiting:
-        value: Any = waiting.pop()
+        node = waiting.pop()
+        directives += len(getattr(node, "directives", None) or ())
+        inner = getattr(node, "selection_set", None)
+        if inner is not None:
+            written += len(inner.selections)
+            waiting.extend(inner.selections)
+    limits = (
+        (written, MOST_WRITTEN, "fields"),
+        (directives, MOST_DIRECTIVES, "directives"),
+        (len(document.definitions), MOST_FRAGMENTS, "operations and fragments"),
+    )
+    return next((f"The document writes more than {most} {what}." for n, most, what in limits if n > most), None)
+
+
+def values_excess(variables: Mapping[str, Any]) -> str | None:
+    """Say in words that the variables hold more than any real request: each value is checked against the schema."""
+    found = 0
+    waiting: list[Any] = [variables]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, dict | list):
             found += len(value)
             if found > MOST_VALUES:
-                return True
+                return f"The variables hold more than {MOST_VALUES} values."
             waiting.extend(value.values() if isinstance(value, dict) else value)
-    return False
+    return None
 
 
 class _Measure:

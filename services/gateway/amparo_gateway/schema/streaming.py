@@ -88,7 +88,7 @@ async def begin(text: str, *, variables: Mapping[str, Any] | None, operation: st
     """Begin a subscription. Raises RefusedStreamError for what may not run and for what is no subscription."""
     given = dict(variables or {})
     try:
-        document = parsed(text)
+        document = parsed(text, context=context)
         check(document, schema=_CORE, variables=given, context=context)
     except GraphQLError as error:
         raise RefusedStreamError(error) from error
