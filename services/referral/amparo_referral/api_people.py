@@ -15,19 +15,19 @@ from amparo_common.auth.http import bearer, forbidden
 from amparo_common.auth.permissions import Permission, Reach
 from amparo_common.auth.principal import Principal
 from amparo_common.errors import Problem, Refusal, Refused
-from amparo_common.ids import reference
 from amparo_common.vocabulary.codes import AcknowledgementCode as Code
 from amparo_common.web import json_response
 from amparo_referral import bodies, partners
 from amparo_referral.answers import Answer, Answerer, Classification, take_answer
 from amparo_referral.approving import Signature, sign
 from amparo_referral.callers import not_found, on_record, reaches
+from amparo_referral.changes import subject_of
 from amparo_referral.domain.referrals import Referral
 from amparo_referral.domain.routes import Route
 from amparo_referral.errands import Done, complete
 from amparo_referral.reading import read_package
 from amparo_referral.referring import Wish, refer
-from amparo_referral.repository import directory as entries, referrals
+from amparo_referral.repository import directory as entries, referrals, tasks
 from amparo_referral.service import Desk
 
 _Told = TypeVar("_Told")
@@ -64,9 +64,8 @@ class _Pages:
     taken: Counter
 
     async def refer(self, request: Request) -> Response:
-        incident_id = _id(request)
-        subject = reference("AM", of=incident_id)
-        by = await self._caller(request, Permission.WORK_QUEUE, action="referral.created", subject=subject)
+        incident_id, action = _id(request), "referral.created"
+        by = await self._caller(request, Permission.WORK_QUEUE, action=action, about=incident_id)
         body = bodies.read(await request.body(), bodies.ReferBody)
         wish = Wish(
             destination=body.destination,
@@ -74,40 +73,37 @@ class _Pages:
             lawful_basis=body.lawful_basis,
             note=body.note,
         )
-        told = await self._denials(refer(self.desk, incident_id, wish, by=by), by, "referral.created", subject)
+        told = await self._denials(refer(self.desk, incident_id, wish, by=by), by, action, incident_id)
         return json_response({"referral": told})
 
     async def sign(self, request: Request) -> Response:
-        referral_id = _id(request)
-        subject = reference("RF", of=referral_id)
-        by = await self._caller(request, Permission.SIGN, action="referral.approved", subject=subject)
+        referral_id, action = _id(request), "referral.approved"
+        by = await self._caller(request, Permission.SIGN, action=action, about=referral_id)
         body = bodies.read(await request.body(), bodies.SignBody)
         signature = Signature(expected_version=body.expected_version, approve=body.approve, reason=body.reason)
-        told = await self._denials(sign(self.desk, referral_id, signature, by=by), by, "referral.approved", subject)
+        told = await self._denials(sign(self.desk, referral_id, signature, by=by), by, action, referral_id)
         return json_response({"referral": told})
 
     async def respond(self, request: Request) -> Response:
-        referral_id = _id(request)
-        subject, action = reference("RF", of=referral_id), "referral.acknowledged"
-        by = await self._caller(request, Permission.RESPOND_TO_REFERRAL, action=action, subject=subject)
+        referral_id, action = _id(request), "referral.acknowledged"
+        by = await self._caller(request, Permission.RESPOND_TO_REFERRAL, action=action, about=referral_id)
         body = bodies.read(await request.body(), bodies.RespondBody)
         referral = await self._visible(referral_id, by, Permission.RESPOND_TO_REFERRAL)
         if referral is None:
-            await on_record(self.desk, by, action, subject=subject, allowed=False)
+            await self._deny(by, action, referral_id)
             raise not_found()
         answer = _answer(body, referral, self.desk)
-        told = await self._denials(take_answer(self.desk, answer, by=_answerer(by)), by, action, subject)
+        told = await self._denials(take_answer(self.desk, answer, by=_answerer(by)), by, action, referral_id)
         self.taken.add(1, {"code": str(answer.code)})
         return json_response({"referral": told})
 
     async def package(self, request: Request) -> Response:
         referral_id = _id(request)
-        subject = reference("RF", of=referral_id)
-        by = await self._caller(request, Permission.READ_PACKAGE, action="referral.package", subject=subject)
+        by = await self._caller(request, Permission.READ_PACKAGE, action="referral.package", about=referral_id)
         return json_response(await read_package(self.desk, referral_id, by=by))
 
     async def put_partner(self, request: Request) -> Response:
-        by = await self._caller(request, Permission.MANAGE_PARTNERS, action="partner.set", subject="directory")
+        by = await self._caller(request, Permission.MANAGE_PARTNERS, action="partner.set")
         body = bodies.read(await request.body(), bodies.PartnerBody)
         given = partners.PartnerInput(
             id=body.id,
@@ -126,7 +122,7 @@ class _Pages:
         return json_response({"partner": told})
 
     async def put_route(self, request: Request) -> Response:
-        by = await self._caller(request, Permission.MANAGE_PARTNERS, action="route.set", subject="directory")
+        by = await self._caller(request, Permission.MANAGE_PARTNERS, action="route.set")
         body = bodies.read(await request.body(), bodies.RouteBody)
         route = Route(
             country=body.country,
@@ -142,30 +138,42 @@ class _Pages:
         return json_response({"partner": told})
 
     async def complete(self, request: Request) -> Response:
-        task_id = _id(request)
-        subject = str(task_id)
-        by = await self._caller(request, Permission.WORK_QUEUE, action="task.completed", subject=subject)
+        task_id, action = _id(request), "task.completed"
+        by = await self._caller(request, Permission.WORK_QUEUE, action=action, about=task_id)
         body = bodies.read(await request.body(), bodies.CompleteBody)
         done = Done(partner_reference=body.partner_reference, note=body.note)
-        task, referral = await self._denials(complete(self.desk, task_id, done, by=by), by, "task.completed", subject)
+        task, referral = await self._denials(complete(self.desk, task_id, done, by=by), by, action, task_id)
         return json_response({"task": task, "referral": referral})
 
-    async def _caller(self, request: Request, permission: Permission, *, action: str, subject: str) -> Principal:
+    async def _caller(
+        self, request: Request, permission: Permission, *, action: str, about: UUID | None = None
+    ) -> Principal:
         by = await bearer(request)
         if by.may(permission) is Reach.NONE:
-            await on_record(self.desk, by, action, subject=subject, allowed=False)
+            await self._deny(by, action, about)
             raise forbidden(permission)
         return by
 
-    async def _denials(self, command: Awaitable[_Told], by: Principal, action: str, subject: str) -> _Told:
+    async def _denials(self, command: Awaitable[_Told], by: Principal, action: str, about: UUID) -> _Told:
         """Await `command`; that something is not the caller's to see goes on record before it is said."""
         try:
             return await command
         except Problem as problem:
             if problem.status == _NOT_FOUND:
-                await on_record(self.desk, by, action, subject=subject, allowed=False)
+                await self._deny(by, action, about)
                 raise not_found() from None
             raise
+
+    async def _deny(self, by: Principal, action: str, about: UUID | None) -> None:
+        """Put on record that `by` was denied; the row names the incident wherever there is one."""
+
+        def find(session: entries.Source) -> UUID | None:
+            found = referrals.get(session, about) or tasks.get(session, about) if about else None
+            return found.incident_id if found else about
+
+        incident_id = await self.desk.database.read(find)
+        subject = subject_of(incident_id) if incident_id else "directory"
+        await on_record(self.desk, by, action, subject=subject, allowed=False)
 
     async def _visible(self, referral_id: UUID, by: Principal, permission: Permission) -> Referral | None:
         def find(session: entries.Source) -> Referral | None:

@@ -33,6 +33,7 @@ from amparo_referral.consumer import consumer_of
 from amparo_referral.delivery import Sender
 from amparo_referral.fallbacks import Watch
 from amparo_referral.figures import Figures
+from amparo_referral.partners import tell_untold
 from amparo_referral.service import Desk
 from amparo_referral.settings import ReferralSettings
 
@@ -63,6 +64,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
         guarded = await stack.enter_async_context(GuardedClient(_allowed(settings)))
         if settings.demo:
             await demo.seed(desk, pair=settings.demo_partner_pair)
+        await tell_untold(desk)
         sender = Sender(desk, adapters=_adapters(guarded, clock), telemetry=telemetry)
         builder = Builder(desk)
         desk.ring_builder, desk.ring_sender = builder.ring, sender.ring

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from amparo_common import outbox
 from amparo_common.audit import AuditEntry, record
 from amparo_common.events.types import Event, ReferralChanged, TaskChanged
+from amparo_common.ids import reference
 from amparo_common.outbox import Outgoing
 from amparo_common.vocabulary.codes import Adapter, Level, Purpose, ReferralStatus, Role
 from amparo_common.vocabulary.sets import lane_of
@@ -46,7 +47,7 @@ class Changes:
         """Take the new state of a referral; `action` adds an audit row about it."""
         self.referrals[referral.id] = referral
         if action:
-            self.audit(action, subject=referral.reference, actor=actor, role=role)
+            self.audit(action, subject=subject_of(referral.incident_id), actor=actor, role=role)
 
     def note_all(self, changed: Iterable[Referral]) -> None:
         """Take the new states of referrals; those opened and revoked are audited."""
@@ -141,6 +142,11 @@ class Changes:
         """Return how the partner of a referral is reached."""
         partner = self.directory.partners.get(referral.partner_id)
         return partner.adapter if partner else None
+
+
+def subject_of(incident_id: UUID) -> str:
+    """Return what the audit trail names: the incident, whichever of its referrals a row is about."""
+    return reference("AM", of=incident_id)
 
 
 def _outgoing(told: ReferralChanged | TaskChanged, *, level: Level) -> Outgoing:

@@ -162,12 +162,15 @@ class Sender:
             self._desk.ring_builder()
 
     async def _attempt(self, claimed: Claimed) -> Outcome:
+        adapter = self._adapters.get(claimed.partner.adapter)
+        if adapter is None:  # an administrator changed how the partner is reached while this was on its way
+            return Outcome(slug="no_machine", permanent=True)
         try:
             faults.point(SERVICE, "delivery.before_send")
             parcel = await self._parcel(claimed)
             if parcel is None:
                 return Outcome(slug="erased", permanent=True)
-            outcome = await self._adapters[claimed.partner.adapter].deliver(parcel)
+            outcome = await adapter.deliver(parcel)
             faults.point(SERVICE, "delivery.after_send")
         except TransientError:
             return Outcome(slug="interrupted")

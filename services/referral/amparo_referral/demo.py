@@ -64,13 +64,13 @@ async def seed(desk: Desk, *, pair: tuple[str, int]) -> None:
 
 
 def _seed(connection: Connection, *, desk: Desk, pair: tuple[str, int], now: datetime) -> None:
-    directory = entries.directory(connection)
+    directory, untold = entries.directory(connection), entries.untold(connection)
     for partner in PARTNERS:
         known = directory.partners.get(partner.id)
         entry = _entry(partner, pair=pair, verified_at=_verified_at(known, now=now))
         routes = {destination: _route(partner, destination) for destination in DESTINATIONS}
         standing = {one.destination: one for one in directory.routes if one.partner_id == partner.id}
-        if entry == known and routes.items() <= standing.items() and entries.told_of(connection, partner.id):
+        if entry == known and routes.items() <= standing.items() and partner.id not in untold:
             continue
         secret = secret_bytes(secret_of(partner, provider=desk.provider))
         entries.put_partner(connection, entry, secret=desk.provider.wrap(secret, context=partner.id.bytes), now=now)

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from amparo_common.events.types import ReportsErased
-from amparo_referral.changes import Changes
+from amparo_referral.changes import Changes, subject_of
 from amparo_referral.domain.incidents import revoked_waiting
 from amparo_referral.domain.referrals import Referral
 from amparo_referral.repository import approvals, deliveries, incidents, referrals as stored, tasks
@@ -48,5 +48,5 @@ def apply(
         by_id = {one.id: msgspec.structs.replace(one, build_at=None, wanted_at=None, note=None) for one in held}
         stored.put(connection, list(by_id.values()))
         held[:] = (by_id | {one.id: one for one in revoked}).values()
-        changes.audit("reports.erased", subject=str(incident_id))
+        changes.audit("reports.erased", subject=subject_of(incident_id))
     return {incident_id: msgspec.structs.replace(known[incident_id], erased=True) for incident_id in ids}

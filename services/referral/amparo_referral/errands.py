@@ -15,7 +15,7 @@ from amparo_common.events.types import DeliveryAttempt, ReferralChanged, TaskCha
 from amparo_common.vocabulary.codes import AcknowledgementCode
 from amparo_referral.answers import Answer, row
 from amparo_referral.callers import not_allowed, not_found, seal_key, sees
-from amparo_referral.changes import Changes
+from amparo_referral.changes import Changes, subject_of
 from amparo_referral.domain import acknowledgements, referrals as change, tasks as work
 from amparo_referral.domain.referrals import Referral
 from amparo_referral.domain.tasks import Errand, Task
@@ -51,7 +51,7 @@ async def complete(desk: Desk, task_id: UUID, done: Done, *, by: Principal) -> t
 def _complete(
     connection: Connection, desk: Desk, found: Task, done: Done, *, by: Principal, key: DataKey | None
 ) -> tuple[TaskChanged, ReferralChanged]:
-    known = incidents.locked(connection, [found.incident_id])[found.incident_id]
+    incidents.locked(connection, [found.incident_id])
     (referral,) = referrals.locked(connection, [found.referral_id])
     task = next(one for one in tasks.of_referrals(connection, [found.referral_id]) if one.id == found.id)
     if not sees(by, Permission.WORK_QUEUE, country=task.country):
@@ -66,8 +66,7 @@ def _complete(
     )
     changes.note(_told(connection, referral, task, done, by=by, changes=changes))
     entries.note_delivery(connection, referral.partner_id, at=changes.now)
-    subject = known.state.reference if known.state else referral.reference
-    changes.audit("task.completed", subject=subject, actor=by.name, role=by.role)
+    changes.audit("task.completed", subject=subject_of(task.incident_id), actor=by.name, role=by.role)
     changes.write(connection)
     return changes.of_task(task.id), changes.of_referral(referral.id)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from amparo_common.errors import TransientError
 from amparo_common.vocabulary.codes import Level
-from amparo_referral.changes import Changes
+from amparo_referral.changes import Changes, subject_of
 from amparo_referral.domain import referrals as change
 from amparo_referral.domain.incidents import ended, fallback
 from amparo_referral.domain.referrals import DROPPED, SILENT, Referral
@@ -48,7 +48,7 @@ def open_next(
         by=change.passed_on(referral),
     )
     if fresh is None:
-        changes.audit("referral.no_fallback", subject=referral.reference)
+        changes.audit("referral.no_fallback", subject=subject_of(referral.incident_id))
         return False
     changes.note_all([fresh])
     referrals.put(connection, [fresh])
@@ -79,7 +79,7 @@ def _escalate(connection: Connection, ids: Sequence[UUID], *, now: datetime) -> 
         marked = change.escalated(referral, now=now)
         changes.note(marked, action="referral.escalated")
         if referral.level is Level.P1 and marked.escalations > 1:
-            changes.audit("referral.supervisor_called", subject=referral.reference)
+            changes.audit("referral.supervisor_called", subject=subject_of(referral.incident_id))
         standing = [one for one in found if one.incident_id == referral.incident_id]
         open_next(connection, changes, marked, known=known[referral.incident_id], standing=standing)
     changes.write(connection)

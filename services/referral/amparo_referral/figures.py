@@ -27,13 +27,20 @@ class Figures:
         self.without_route = 0
         self.waiting = 0
         self.overdue = 0
+        self.awaiting_approval = 0
 
     def publish(self, telemetry: Telemetry) -> None:
         """Show the figures as gauges."""
         clock = {"kind": ClockKind.PARTNER_ACKNOWLEDGEMENT.value}
         telemetry.gauge("amparo.clocks.overdue", lambda: [(float(self.overdue), clock)])
         telemetry.gauge("amparo.incidents.without_route", lambda: float(self.without_route))
-        telemetry.gauge("amparo.queue.depth", lambda: [(float(self.waiting), {"level": "delivery"})])
+        telemetry.gauge(
+            "amparo.queue.depth",
+            lambda: [
+                (float(self.waiting), {"level": "delivery"}),
+                (float(self.awaiting_approval), {"level": "approval"}),
+            ],
+        )
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -45,11 +52,12 @@ class Figures:
     async def read(self) -> None:
         """Read the figures once."""
         now, before = self._clock.now(), self.without_route
-        self.without_route, self.waiting, self.overdue = await self._database.read(
+        self.without_route, self.waiting, self.overdue, self.awaiting_approval = await self._database.read(
             lambda session: (
                 incidents.count_without_route(session),
                 deliveries.waiting(session),
                 referrals.overdue(session, now=now),
+                referrals.awaiting_approval(session),
             )
         )
         if self.without_route > before:

@@ -18,7 +18,7 @@ from amparo_common.crypto.sealing import DataKey, SealBrokenError
 from amparo_common.events.types import DeliveryAttempt, IncidentTriaged
 from amparo_common.vocabulary.codes import Adapter, ClockKind, ClockState
 from amparo_referral.adapters import partner_inbox
-from amparo_referral.changes import Changes
+from amparo_referral.changes import Changes, subject_of
 from amparo_referral.domain import referrals as change, tasks as work
 from amparo_referral.domain.package import MOST_REPORTS, Informed, Package, ReportFacts, Told, compose
 from amparo_referral.domain.referrals import Referral
@@ -236,7 +236,7 @@ def _give_to_person(
         return
     errand = Errand.UPDATE if told_before else Errand.REFER
     changes.note_task(work.made(referral, kind=kind, errand=errand, due_at=due_at, now=changes.now))
-    changes.audit("task.opened", subject=referral.reference)
+    changes.audit("task.opened", subject=subject_of(referral.incident_id))
 
 
 def _first_referral_due(state: IncidentTriaged) -> datetime | None:

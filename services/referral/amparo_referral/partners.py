@@ -22,7 +22,7 @@ from amparo_common.vocabulary.countries import COUNTRY_CODES
 from amparo_common.vocabulary.languages import LANGUAGE_CODES
 from amparo_referral.changes import SERVICE
 from amparo_referral.domain.routes import ANY_COUNTRY, STAYS_HERE, PartnerEntry, Route
-from amparo_referral.repository import directory as entries
+from amparo_referral.repository import deliveries, directory as entries
 from amparo_referral.service import Desk, place_unrouted
 
 #: Adapters that reach a web address; the guarded client judges it.
@@ -65,7 +65,8 @@ async def upsert_partner(
 ) -> PartnerChanged:
     """Create or change a partner and return it as told. Raises Refused with every field that is wrong, nothing stored.
 
-    `judge` says why a web address is refused, without asking DNS. Incidents without a route are placed at once.
+    `judge` says why a web address is refused, without asking DNS. Incidents without a route are placed at once; what
+    waits for a partner that is reached in another way from now on is packaged again and goes that way.
     """
     secret = _checked(given, judge=judge, now=desk.clock.now())
     partner_id = given.id or uuid7()
@@ -79,11 +80,14 @@ async def upsert_partner(
             raise Refused(*refusals)
         wrapped = desk.provider.wrap(secret, context=partner_id.bytes) if secret else None
         entries.put_partner(connection, entry, secret=wrapped, now=now)
+        if known is not None and known.adapter is not entry.adapter:
+            deliveries.give_back(connection, partner_id, now=now)
         _audit(connection, "partner.set", subject=str(partner_id), by=by, now=now)
         return tell(connection, partner_id, now=now)
 
     told = await desk.database.write(unit)
     await place_unrouted(desk)
+    desk.ring_builder()
     return told
 
 
@@ -109,6 +113,20 @@ async def set_route(desk: Desk, route: Route, *, by: By) -> PartnerChanged:
     told = await desk.database.write(unit)
     await place_unrouted(desk)
     return told
+
+
+async def tell_untold(desk: Desk) -> int:
+    """Tell of partners that stood here before others were told of any; return of how many."""
+
+    def unit(connection: Connection) -> int:
+        ids = entries.untold(connection)
+        for partner_id in ids:
+            tell(connection, partner_id, now=desk.clock.now())
+        return len(ids)
+
+    if not await desk.database.read(entries.untold):
+        return 0
+    return await desk.database.write(unit)
 
 
 def tell(connection: Connection, partner_id: UUID, *, now: datetime) -> PartnerChanged:

@@ -14,10 +14,10 @@ from amparo_common.auth.principal import Principal
 from amparo_common.crypto.parts import open_text
 from amparo_common.crypto.sealing import DataKey
 from amparo_common.events.types import WithheldField
-from amparo_common.ids import reference
 from amparo_common.inert import inert, inert_everywhere
 from amparo_common.vocabulary.codes import Purpose, Release
 from amparo_referral.callers import not_found, on_record, reaches, seal_key
+from amparo_referral.changes import subject_of
 from amparo_referral.domain.referrals import Referral
 from amparo_referral.domain.routes import PartnerEntry
 from amparo_referral.domain.tasks import for_person
@@ -84,11 +84,11 @@ async def read_package(desk: Desk, referral_id: UUID, *, by: Principal) -> Opene
     """
     loaded = await desk.database.read(lambda session: _load(session, referral_id, by=by))
     if loaded is None or not loaded.seen:
-        subject = reference("AM", of=loaded.referral.incident_id) if loaded else str(referral_id)
+        subject = subject_of(loaded.referral.incident_id) if loaded else str(referral_id)
         await _record(desk, by, subject, allowed=False)
         raise not_found()
     key = await seal_key(desk, loaded.referral.incident_id)
-    await _record(desk, by, reference("AM", of=loaded.referral.incident_id), allowed=True)
+    await _record(desk, by, subject_of(loaded.referral.incident_id), allowed=True)
     if loaded.package is None or key is None:
         raise not_found()
     return _opened(loaded, loaded.package, key=key)

@@ -17,7 +17,7 @@ from amparo_common.auth.principal import Principal
 from amparo_common.auth.verifier import TokenError
 from amparo_common.crypto.parts import open_text
 from amparo_common.db.tables import AUDIT_ENTRY
-from amparo_common.ids import uuid7
+from amparo_common.ids import reference, uuid7
 from amparo_common.vocabulary.codes import AcknowledgementCode, Level, ReferralStatus, Release, Role
 from amparo_referral.api import create_app
 from amparo_referral.tables import ACKNOWLEDGEMENT
@@ -188,12 +188,13 @@ async def test_a_token_answers_for_its_own_organisation_only(
     world: Any, answers: Answers, sent: Any, token: str, status: int
 ) -> None:
     referral, _ = sent
+    incident = reference("AM", of=referral.incident_id)
     reply = await answers.bearing(token, answer(referral))
     assert reply.status_code == status
     assert len(await world.rows(ACKNOWLEDGEMENT)) == (1 if status == 200 else 0)
     if status == 200:
         acknowledged = [row for row in await world.rows(AUDIT_ENTRY) if row["action"] == "referral.acknowledged"]
-        assert [(row["actor"], row["subject"]) for row in acknowledged] == [(token, referral.reference)]
+        assert [(row["actor"], row["subject"]) for row in acknowledged] == [(token, incident)]
 
 
 async def test_after_the_end_only_destruction_and_exact_repeats_are_taken(

@@ -174,7 +174,7 @@ async def test_a_denied_reading_is_on_record_with_the_incident(world: Any, peopl
     denials = await people.denials()
     assert denials == [
         ("abroad", "referral.package", case.state.reference),
-        ("agent", "referral.package", referral.reference),
+        ("agent", "referral.package", case.state.reference),
     ]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from amparo_common.db.upsert import insert_if_new
 from amparo_common.vocabulary.codes import Level
-from amparo_referral.tables import DELIVERY
+from amparo_referral.tables import DELIVERY, REFERRAL
 
 Source = Connection | Session
 PENDING: Final = "pending"
@@ -75,6 +75,15 @@ def stop_waiting(connection: Connection, referral_ids: Collection[UUID], *, stat
     if referral_ids:
         waits = (DELIVERY.c.referral_id.in_(referral_ids), DELIVERY.c.state == PENDING)
         connection.execute(update(DELIVERY).where(*waits).values(state=state))
+
+
+def give_back(connection: Connection, partner_id: UUID, *, now: datetime) -> None:
+    """End what waits for a partner, and want its packages again: it is reached in another way from now on."""
+    waits = (DELIVERY.c.partner_id == partner_id, DELIVERY.c.state == PENDING, ~DELIVERY.c.revocation)
+    again = select(DELIVERY.c.referral_id).where(*waits)
+    wanted = update(REFERRAL).where(REFERRAL.c.id.in_(again))
+    connection.execute(wanted.values(build_at=now, wanted_at=func.coalesce(REFERRAL.c.wanted_at, now)))
+    connection.execute(update(DELIVERY).where(*waits).values(state=SUPERSEDED))
 
 
 def end_leases(connection: Connection, *, now: datetime) -> None:

@@ -104,9 +104,9 @@ def next_version(connection: Connection, partner_id: UUID) -> int:
     return version
 
 
-def told_of(source: Source, partner_id: UUID) -> bool:
-    """Say whether a partner's entry was ever told to others."""
-    return bool(source.execute(select(PARTNER.c.version).where(PARTNER.c.id == partner_id)).scalar())
+def untold(source: Source) -> list[UUID]:
+    """Return the partners whose entry was never told to others."""
+    return list(source.execute(select(PARTNER.c.id).where(PARTNER.c.version == 0).order_by(PARTNER.c.id)).scalars())
 
 
 def put_routes(connection: Connection, routes: Sequence[Route]) -> None:

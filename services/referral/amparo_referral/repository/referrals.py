@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from amparo_common.db.upsert import insert_if_new, upsert
 from amparo_common.events.types import DeliveryAttempt, PartnerAnswer, ReferralChanged, WithheldField
-from amparo_common.vocabulary.codes import AcknowledgementCode, Adapter
+from amparo_common.vocabulary.codes import AcknowledgementCode, Adapter, ReferralStatus
 from amparo_referral.domain.profiles import profile_of
 from amparo_referral.domain.referrals import SILENT, Referral
 from amparo_referral.tables import ACKNOWLEDGEMENT, ATTEMPT, PACKAGE, PARTNER, REFERRAL
@@ -97,6 +97,12 @@ def overdue(source: Source, *, now: datetime) -> int:
     silent = REFERRAL.c.status.in_([str(status) for status in SILENT])
     waits = select(func.count()).select_from(REFERRAL).where(REFERRAL.c.due_at <= now, silent)
     return source.execute(waits.where(REFERRAL.c.acknowledged_at.is_(None))).scalar_one()
+
+
+def awaiting_approval(source: Source) -> int:
+    """Count the referrals that wait for a second person."""
+    waits = REFERRAL.c.status == str(ReferralStatus.AWAITING_APPROVAL)
+    return source.execute(select(func.count()).select_from(REFERRAL).where(waits)).scalar_one()
 
 
 def put(connection: Connection, referrals: Sequence[Referral]) -> None:
