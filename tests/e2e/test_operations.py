@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from amparo_common.log.port import NewRecord
+from amparo_common.log.sqlite import SqliteLog
 from amparo_common.testing.platform import RunningPlatform, free_offset, wait_for
 
 pytestmark = pytest.mark.slow
@@ -170,6 +173,54 @@ def test_a_replay_while_serving_ends_equal(own: RunningPlatform) -> None:
     own.start()
     own.wait_ready()
     assert incidents(own) == before
+
+
+def test_a_dead_letter_is_listed_replayed_and_discarded_without_a_word_of_what_it_holds(own: RunningPlatform) -> None:
+    own.stop()
+    poison = NewRecord(
+        topic="amparo.reports.urgent",
+        key=str(uuid.uuid4()).encode(),
+        value=b"Zanzibaro was no event",
+        headers=(("ce_type", b"org.amparo.report.received.v1"), ("ce_id", str(uuid.uuid4()).encode())),
+    )
+    asyncio.run(append(own.data_dir, poison))
+    own.start()
+    own.wait_ready()
+
+    def waiting() -> list[dict[str, object]]:
+        """Return triage's letters: the other readers of the stream have one each of the same record."""
+        letters = [json.loads(line) for line in amparo(own, "dlq", "list", "--json").stdout.splitlines()]
+        return [letter for letter in letters if letter["service"] == "triage"]
+
+    (letter,) = wait_for("a dead letter", waiting, seconds=20)
+    assert (letter["service"], letter["topic"], letter["attempt"]) == ("triage", "amparo.reports.urgent", 1)
+    assert str(letter["reason"]).startswith("undecodable:")
+    shown = amparo(own, "dlq", "show", str(letter["id"]))
+    assert json.loads(shown.stdout)["value_bytes"] == len(poison.value)
+    assert amparo(own, "dlq", "replay", str(letter["id"])).returncode == 2  # a reason is asked for
+
+    replayed = amparo(own, "dlq", "replay", str(letter["id"]), "--reason", "a second look")
+    assert json.loads(replayed.stdout)["state"] == "replayed"
+    (again,) = wait_for("the letter of the second attempt", waiting, seconds=20)
+    assert (again["attempt"], again["event_id"]) == (2, letter["event_id"])
+    discarded = amparo(own, "dlq", "discard", str(again["id"]), "--reason", "nobody can read it")
+    assert json.loads(discarded.stdout)["value_bytes"] == 0
+    assert waiting() == []
+    assert "was settled before" in amparo(own, "dlq", "discard", str(again["id"]), "--reason", "again").stderr
+
+    assert "Zanzibaro" not in shown.stdout + replayed.stdout + discarded.stdout
+    assert b"Zanzibaro" not in own.output.read_bytes()
+    exported = amparo(own, "audit", "export", "--service", "triage").stdout
+    assert [name for name in ("dead_letter.replay", "dead_letter.discard") if name in exported] == [
+        "dead_letter.replay", "dead_letter.discard",
+    ]  # fmt: skip
+
+
+async def append(directory: Path, record: NewRecord) -> None:
+    """Write what a stranger wrote into the log of a stopped platform."""
+    log = await SqliteLog.open(directory)
+    await log.append([record])
+    await log.close()
 
 
 def test_a_person_who_is_invited_signs_in_at_once_and_one_who_is_disabled_no_more(platform: RunningPlatform) -> None:
