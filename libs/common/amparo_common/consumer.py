@@ -132,6 +132,10 @@ class BatchConsumer:
         """Return, for each partition read here, how many records stood after the position, at most a second ago."""
         return {at: count for reader in self._lanes.values() for at, count in reader.lag.items()}
 
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Return, for each partition read here, the offset below which everything is applied."""
+        return {at: position for reader in self._lanes.values() for at, position in reader.positions.items()}
+
     def lag_of(self, lane: Lane) -> int:
         """Return how many records of a lane wait."""
         return sum(self._lanes[lane].lag.values()) if lane in self._lanes else 0
@@ -170,7 +174,7 @@ class _LaneReader:
         self._size = SliceSize(most=self._most, target_s=pace.slice_s)
         self._backoff = Backoff(most_s=pace.retry_most_s)
         self._working = asyncio.Lock()
-        self._positions: dict[TopicPartition, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
         self._housekeeping_at = self._pruning_at = 0.0
         self.alive_at = time.monotonic()
         self.lag: Mapping[TopicPartition, int] = {}
@@ -179,6 +183,7 @@ class _LaneReader:
     async def run(self) -> None:
         consumer = await self._join()
         try:
+            self.positions = await self._committed(consumer)
             while True:
                 try:
                     await self._turn(consumer)
@@ -196,6 +201,17 @@ class _LaneReader:
                 return await self._log.consumer(self._group, topics=self._topics, on_revoked=self._finish_slice)
             except TransientError:
                 await self._pause()
+
+    async def _committed(self, consumer: Consumer) -> dict[TopicPartition, int]:
+        """Return the group's positions; what is appended meanwhile makes them lower, never higher."""
+        while True:
+            try:
+                ends = await self._log.end_offsets(self._topics)
+                lag = await consumer.lag()
+            except TransientError:
+                await self._pause()
+            else:
+                return {at: ends[at] - behind for at, behind in lag.items()}
 
     async def _pause(self) -> None:
         self._urgent_done()
@@ -258,7 +274,7 @@ class _LaneReader:
         positions = {record.at: record.offset + 1 for record in records}
         await consumer.commit(positions)
         faults.point(self._service, "consumer.after_position")
-        self._positions.update(positions)
+        self.positions.update(positions)
         self.alive_at = time.monotonic()
         self._size.took(records=len(taken), seconds=self.alive_at - began)
 
@@ -311,12 +327,12 @@ class _LaneReader:
         if now >= self._housekeeping_at:
             self._housekeeping_at = now + _HOUSEKEEPING_S
             self.lag = await consumer.lag()
-        if now >= self._pruning_at and self._positions:
+        if now >= self._pruning_at and self.positions:
             self._pruning_at = now + _PRUNING_S
             await self._prune_inbox()
 
     async def _prune_inbox(self) -> None:
-        group, positions, before = self._group, dict(self._positions), self._clock.now() - _INBOX_KEPT
+        group, positions, before = self._group, dict(self.positions), self._clock.now() - _INBOX_KEPT
         await self._database.write(
             lambda connection: inbox.prune(connection, consumer=group, positions=positions, before=before)
         )

@@ -28,9 +28,10 @@ from amparo_gateway import replay
 from amparo_gateway.api import create_app
 from amparo_gateway.budget import Budget
 from amparo_gateway.commands.client import Owners
-from amparo_gateway.consumer import projection_consumer, rewind_once
+from amparo_gateway.consumer import TOPICS_READ, projection_consumer, rewind_once
 from amparo_gateway.cursors import CursorSeal
 from amparo_gateway.documents.trust import Trust
+from amparo_gateway.freshness import Freshness
 from amparo_gateway.ide.routes import Explorer, mount_nothing
 from amparo_gateway.live.admission import Admission, SocketLimits
 from amparo_gateway.live.hub import Hub
@@ -81,6 +82,7 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             hub=hub,
             budget=Budget(size=settings.graph_budget, per_second=settings.graph_budget_per_second),
             trust=Trust(production=settings.environment == "production"),
+            fresh=Freshness(log, topics=TOPICS_READ, applied=consumer.positions).wait,
         )
         admission = Admission(_socket_limits(settings))
         app = create_app(

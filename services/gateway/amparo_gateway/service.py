@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -83,6 +83,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     operation_name: str | None = None
 
 
+async def _as_it_is() -> None:
+    """Answer from the projection as it stands."""
+
+
 class Desk:
     """Answers questions about the projection; what a role was denied goes on record in the gateway's own database."""
 
@@ -97,15 +101,18 @@ class Desk:
         hub: Hub | None = None,
         budget: Budget | None = None,
         trust: Trust | None = None,
+        fresh: Callable[[], Awaitable[None]] = _as_it_is,
     ) -> None:
         self._own, self._projection, self._seal, self._owners, self._clock = own, projection, seal, owners, clock
         self._hub, self._budget, self._trust = hub or Hub(), budget or Budget(), trust or Trust(production=False)
+        self._fresh = fresh
 
     async def answer(self, question: Question, *, principal: Principal, trace_id: str) -> Mapping[str, Any]:
         """Return the members `data` and, where there are any, `errors` of a GraphQL answer.
 
         Raises Problem for a document without an operation that can be run here.
         """
+        await self._fresh()
         context = self.context(principal, trace_id=trace_id)
         try:
             document = self.document(question.query, question.document_id, principal=principal)

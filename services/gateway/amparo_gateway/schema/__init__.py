@@ -44,7 +44,10 @@ def sdl() -> str:
 async def execute(
     document: str, *, variables: Mapping[str, Any] | None, operation: str | None, context: Context
 ) -> ExecutionResult:
-    """Run a query or a mutation. Raises MissingQueryError, CannotGetOperationTypeError or InvalidOperationTypeError without any."""
+    """Run a query or a mutation.
+
+    Raises MissingQueryError, CannotGetOperationTypeError or InvalidOperationTypeError when there is none to run.
+    """
     return await SCHEMA.execute(
         document,
         variable_values=dict(variables or {}),
