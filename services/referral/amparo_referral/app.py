@@ -62,9 +62,7 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             opened=_measured(telemetry, clock),
         )
         guarded = await stack.enter_async_context(GuardedClient(_allowed(settings)))
-        if settings.demo:
-            await demo.seed(desk, pair=settings.demo_partner_pair)
-        await tell_untold(desk)
+        await _keep_directory(desk, settings)
         sender = Sender(desk, adapters=_adapters(guarded, clock), telemetry=telemetry)
         builder = Builder(desk)
         desk.ring_builder, desk.ring_sender = builder.ring, sender.ring
@@ -102,6 +100,12 @@ async def compose(settings: ReferralSettings, *, log: EventLog) -> AsyncIterator
             ),
             telemetry=telemetry,
         )
+
+
+async def _keep_directory(desk: Desk, settings: ReferralSettings) -> None:
+    if settings.demo:
+        await demo.seed(desk, pair=settings.demo_partner_pair)
+    await tell_untold(desk)
 
 
 def _verifier(settings: ReferralSettings, *, http: ServiceClient, clock: Clock, telemetry: Telemetry) -> Verifier:

@@ -69,7 +69,9 @@ async def on_record(
     desk: Desk, by: Principal, action: str, *, subject: str, allowed: bool, purpose: Purpose | None = None
 ) -> None:
     """Write one audit row, in a unit of its own."""
-    entry = AuditEntry(actor=by.name, role=by.role, action=action, subject=subject, allowed=allowed, purpose=purpose)
+    entry = AuditEntry(
+        actor=by.name, role=by.role.lower(), action=action, subject=subject, allowed=allowed, purpose=purpose
+    )
 
     def unit(connection: Connection) -> None:
         record(connection, [entry], service=SERVICE, now=desk.clock.now())

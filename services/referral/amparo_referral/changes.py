@@ -73,7 +73,7 @@ class Changes:
     ) -> None:
         """Add an audit row."""
         self.entries.append(
-            AuditEntry(actor=actor, role=role, action=action, subject=subject, allowed=True, purpose=purpose)
+            AuditEntry(actor=actor, role=role.lower(), action=action, subject=subject, allowed=True, purpose=purpose)
         )
 
     def write(self, connection: Connection) -> None:

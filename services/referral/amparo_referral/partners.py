@@ -165,7 +165,7 @@ def _standing(route: Route) -> RouteStanding:
 
 
 def _audit(connection: Connection, action: str, *, subject: str, by: By, now: datetime) -> None:
-    entry = AuditEntry(actor=by.name, role=by.role, action=action, subject=subject, allowed=True)
+    entry = AuditEntry(actor=by.name, role=by.role.lower(), action=action, subject=subject, allowed=True)
     record(connection, [entry], service=SERVICE, now=now)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from amparo_common import webhooks
 from amparo_common.clock import rfc3339
 from amparo_common.db.tables import OUTBOX
-from amparo_common.events.types import PartnerChanged
+from amparo_common.events.types import PartnerChanged, TaskChanged
 from amparo_common.ids import uuid7
+from amparo_common.vocabulary.codes import Adapter, ReferralStatus
 from amparo_referral import demo
+from amparo_referral.adapters.port import Outcome
+from amparo_referral.partners import tell_untold
 from amparo_referral.repository import directory as entries
 from amparo_referral.tables import PARTNER, ROUTE
 
@@ -175,3 +179,46 @@ async def test_a_directory_that_stood_before_it_was_told_is_told_at_the_next_sta
     await demo.seed(world.desk, pair=("127.0.0.1", 8090))
     assert len(await world.told_of(PartnerChanged)) == before + 2
     assert len(await world.database.read(entries.partners)) == 2
+
+
+# ---------------------------------------------------------------- a partner that is reached in another way
+
+
+async def test_what_waits_for_a_webhook_becomes_a_call_when_the_partner_is_called_from_now_on(
+    world: Any, people: Any
+) -> None:
+    partner = await world.routed()
+    world.adapter.answers = [Outcome(slug="failed", status_code=500)]
+    case, referral = await world.open()
+    await world.send()
+    changed = await put(
+        people, id=str(partner.id), countries=["*"], adapter="PHONE_THEN_WRITTEN", address="+354 555 0100"
+    )
+    assert changed.status_code == 200
+    await world.build()
+    (task,) = await world.told_of(TaskChanged)
+    assert (task.referral_id, task.kind) == (referral.id, Adapter.PHONE_THEN_WRITTEN)
+    world.clock.move(timedelta(days=1))
+    assert await world.send() == 0
+    assert (await world.of(case))[0].status is ReferralStatus.QUEUED
+
+
+async def test_what_was_being_sent_to_a_machine_that_is_none_any_more_goes_to_the_next_partner(world: Any) -> None:
+    first = await world.routed("First", priority=1)
+    await world.routed("Second", priority=2)
+    case, referral = await world.open()
+    (claimed,) = await world.sender._claim()
+    world.sender._running[claimed.partner.id] += 1
+    by_phone = msgspec.structs.replace(claimed.partner, adapter=Adapter.PHONE_THEN_WRITTEN)
+    await world.sender._send(msgspec.structs.replace(claimed, partner=by_phone))
+    (lost, second) = await world.of(case)
+    assert (lost.id, lost.partner_id, lost.status) == (referral.id, first.id, ReferralStatus.UNDELIVERABLE)
+    assert second.status is ReferralStatus.QUEUED
+    assert world.adapter.parcels == []
+
+
+async def test_partners_that_nobody_was_told_of_are_told_at_the_start_once(world: Any) -> None:
+    partner = await world.partner("Police")
+    assert await tell_untold(world.desk) == 1
+    assert await tell_untold(world.desk) == 0
+    assert [(one.partner_id, one.version) for one in await world.told_of(PartnerChanged)] == [(partner.id, 1)]
