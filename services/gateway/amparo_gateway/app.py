@@ -11,10 +11,11 @@ from fastapi import FastAPI
 from amparo_common import operations
 from amparo_common.audit import Checkpointer, CheckpointSigner
 from amparo_common.auth.verifier import Verifier
-from amparo_common.clock import SystemClock
+from amparo_common.clock import Clock, SystemClock
 from amparo_common.consumer import BatchConsumer
 from amparo_common.crypto.provider import FileKeyProvider
 from amparo_common.db.migrations import migrate
+from amparo_common.db.port import Database
 from amparo_common.db.sqlite import SqliteDatabase
 from amparo_common.http import ServiceClient, service_client
 from amparo_common.log.port import EventLog
@@ -94,8 +95,7 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
         )
         _mount_explorer(app, settings=settings, http=http)
         operations.mount(app, service=SERVICE, database=own, checkpointer=checkpointer, log=log, clock=clock)
-        rebuild = replay.Replay(log=log, projection=projection, clock=clock)
-        replay.mount(app, replay=rebuild, callers=Callers(service=SERVICE, database=own, clock=clock))
+        rebuild = _rebuild(app, log=log, projection=projection, own=own, clock=clock)
         yield Service(
             name=SERVICE,
             port=settings.port(PORTS[SERVICE]),
@@ -107,6 +107,14 @@ async def compose(settings: GatewaySettings, *, log: EventLog) -> AsyncIterator[
             ),
             telemetry=telemetry,
         )
+
+
+def _rebuild(
+    app: FastAPI, *, log: EventLog, projection: SwitchedProjection, own: Database, clock: Clock
+) -> replay.Replay:
+    rebuild = replay.Replay(log=log, projection=projection, clock=clock)
+    replay.mount(app, replay=rebuild, callers=Callers(service=SERVICE, database=own, clock=clock))
+    return rebuild
 
 
 def _mount_explorer(app: FastAPI, *, settings: GatewaySettings, http: ServiceClient) -> None:
