@@ -1,20 +1,50 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from graphql import get_operation_ast, parse, validate
 
 from amparo_common.auth.principal import Principal
 from amparo_common.vocabulary.codes import Role
+from amparo_gateway.budget import DEFAULT_REFILL, DEFAULT_SIZE
 from amparo_gateway.documents import BY_ID, BY_NAME, document_id
 from amparo_gateway.documents.trust import Trust
 from amparo_gateway.errors import DocumentError
-from amparo_gateway.schema import SCHEMA
+from amparo_gateway.live.admission import SocketLimits
+from amparo_gateway.schema import SCHEMA, limits
 from amparo_gateway.schema.limits import cost_of
+from amparo_gateway.schema.paging import LARGEST_PAGE
 
 OWN = "{ me { name } }"
+
+
+def test_the_integrators_page_lists_every_trusted_document():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "integrators.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([\w-]+)` \| `([0-9a-f]{64})` \|$", page, re.MULTILINE))
+    assert listed == {name: document_id(text) for name, text in BY_NAME.items()}
+
+
+def test_the_integrators_page_tells_the_limits_that_count():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "integrators.md").read_text(encoding="utf-8")
+    rows = [
+        (limits.MOST_DEPTH, limits.MOST_NODES, limits.MOST_ALIASES),
+        (
+            limits.MOST_TOKENS,
+            limits.MOST_CHARACTERS,
+            limits.MOST_WRITTEN,
+            limits.MOST_DIRECTIVES,
+            limits.MOST_FRAGMENTS,
+        ),
+        (limits.MOST_VALUES, LARGEST_PAGE),
+        (limits.MOST_FIELDS, DEFAULT_SIZE, DEFAULT_REFILL),
+        (SocketLimits().sockets_per_principal, SocketLimits().subscriptions_per_socket),
+    ]
+    for row in rows:
+        assert f"| {'; '.join(f'{number:,}'.replace(',', ' ') for number in row)} |" in page
 
 
 def caller(role: Role) -> Principal:
