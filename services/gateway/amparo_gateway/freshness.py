@@ -20,7 +20,7 @@ class Freshness:
     """Lets a question wait, for a bounded while, until the projection holds what others were already told.
 
     A partner whose acknowledgement was answered, or a person whose command went to an owner directly, finds it in the
-    graph at once. When the projection is far behind or the log does not answer, the question goes on with what there is.
+    graph at once. When the projection is far behind or the log does not answer, the question goes on with what is.
     """
 
     def __init__(
