@@ -22,6 +22,7 @@ from amparo_common.events.codec import Received, UndecodableError, decode
 from amparo_common.events.types import Event
 from amparo_common.log.port import Consumer, CorruptRecordError, EventLog, Record, TopicPartition
 from amparo_common.pacing import SliceSize, UrgentFirst
+from amparo_common.telemetry import Telemetry
 from amparo_common.vocabulary.codes import Lane
 
 Handler = Callable[[Sequence[Received]], Awaitable[None]]
@@ -140,6 +141,14 @@ class BatchConsumer:
         """Return how many records of a lane wait."""
         return sum(self._lanes[lane].lag.values()) if lane in self._lanes else 0
 
+    def watch(self, telemetry: Telemetry) -> None:
+        """Publish what waits in each lane, and the dead letters that nobody settled: one of those calls a person."""
+        telemetry.gauge("amparo.consumer.lag", lambda: [(self.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
+        telemetry.gauge(
+            "amparo.dead_letters.waiting",
+            lambda: float(max((reader.letters for reader in self._lanes.values()), default=0)),
+        )
+
     def figures(self) -> Mapping[Lane, LaneFigures]:
         """Return what each lane did."""
         return {lane: reader.figures for lane, reader in self._lanes.items()}
@@ -178,6 +187,7 @@ class _LaneReader:
         self._housekeeping_at = self._pruning_at = 0.0
         self.alive_at = time.monotonic()
         self.lag: Mapping[TopicPartition, int] = {}
+        self.letters = 0
         self.figures = LaneFigures()
 
     async def run(self) -> None:
@@ -327,6 +337,7 @@ class _LaneReader:
         if now >= self._housekeeping_at:
             self._housekeeping_at = now + _HOUSEKEEPING_S
             self.lag = await consumer.lag()
+            self.letters = await self._database.read(dead_letters.depth)
         if now >= self._pruning_at and self.positions:
             self._pruning_at = now + _PRUNING_S
             await self._prune_inbox()

@@ -24,7 +24,6 @@ from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
 from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
-from amparo_common.vocabulary.codes import Lane
 from amparo_gateway import replay
 from amparo_gateway.api import create_app
 from amparo_gateway.budget import Budget
@@ -146,6 +145,6 @@ def _readiness(consumer: BatchConsumer) -> Callable[[], Sequence[str]]:
 
 
 def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay, hub: Hub) -> None:
-    telemetry.gauge("amparo.consumer.lag", lambda: [(consumer.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
+    consumer.watch(telemetry)
     telemetry.gauge("amparo.outbox.depth", lambda: float(relay.depth()))
     telemetry.gauge("amparo.subscriptions.open", lambda: float(hub.count()))

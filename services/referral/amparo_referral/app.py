@@ -21,7 +21,7 @@ from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
 from amparo_common.settings import PORTS
 from amparo_common.telemetry import Telemetry
-from amparo_common.vocabulary.codes import Adapter, Lane
+from amparo_common.vocabulary.codes import Adapter
 from amparo_referral import demo
 from amparo_referral.adapters.partner_inbox import PartnerInboxAdapter
 from amparo_referral.adapters.port import PartnerAdapter
@@ -149,5 +149,5 @@ def _readiness(consumer: BatchConsumer) -> Callable[[], Sequence[str]]:
 
 
 def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay) -> None:
-    telemetry.gauge("amparo.consumer.lag", lambda: [(consumer.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
+    consumer.watch(telemetry)
     telemetry.gauge("amparo.outbox.depth", lambda: float(relay.depth()))

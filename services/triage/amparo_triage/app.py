@@ -21,7 +21,6 @@ from amparo_common.log.port import EventLog
 from amparo_common.relay import Relay
 from amparo_common.runtime import Service, StopStep
 from amparo_common.telemetry import Telemetry
-from amparo_common.vocabulary.codes import Lane
 from amparo_triage.api import create_app
 from amparo_triage.api_casework import CaseworkPages
 from amparo_triage.casework import Casework
@@ -108,5 +107,5 @@ def _readiness(upkeep: Upkeep, consumer: BatchConsumer) -> Callable[[], Sequence
 
 
 def _watch(telemetry: Telemetry, *, consumer: BatchConsumer, relay: Relay) -> None:
-    telemetry.gauge("amparo.consumer.lag", lambda: [(consumer.lag_of(lane), {"lane": lane.lower()}) for lane in Lane])
+    consumer.watch(telemetry)
     telemetry.gauge("amparo.outbox.depth", lambda: float(relay.depth()))
