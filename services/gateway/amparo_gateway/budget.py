@@ -11,8 +11,8 @@ from typing import Final
 
 #: Callers that are remembered; one that is forgotten starts with a full bucket, as it would after a while anyway.
 _MOST_CALLERS: Final = 10_000
-DEFAULT_SIZE: Final = 2_000_000
-DEFAULT_REFILL: Final = 200_000
+DEFAULT_SIZE: Final = 5_000_000
+DEFAULT_REFILL: Final = 500_000
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ async def test_what_makes_no_sense_is_refused_before_it_runs(desk, triager, stat
 
 async def test_who_sends_many_of_them_is_refused_unread_and_nobody_else_is(desk, triager, supervisor):
     hostile, well = TOO_MUCH["fragments that double"], {"query": "{ me { name } }"}
-    for _ in range(400):
+    for _ in range(600):
         answer = await desk(triager, hostile)
     (error,) = answer["errors"]
     assert error["extensions"]["retryAfter"] >= 1

@@ -17,7 +17,7 @@ from amparo_gateway.schema.limits import MOST_TOKENS, cost_of, text_excess, valu
 _ABORTED: Final = "Parsing aborted."
 DOCUMENTS_KEPT: Final = 256
 #: What a request costs before anybody looks at it, and what one costs that asks for too much.
-_EACH: Final = 20
+_EACH: Final = 100
 _REFUSED: Final = 10_000
 _parse = lru_cache(maxsize=DOCUMENTS_KEPT)(parse)
 

@@ -109,6 +109,12 @@ class Live:
                 assert await client.receive() == {"type": "connection_ack"}
             yield client
 
+    async def empty(self) -> None:
+        """Wait until no socket has a place."""
+        async with asyncio.timeout(5):
+            while self.admission.count():
+                await asyncio.sleep(0.005)
+
     async def listeners(self, count: int) -> None:
         """Wait until so many listen."""
         async with asyncio.timeout(5):
