@@ -23,9 +23,10 @@ from amparo_referral.domain import lawfulness, referrals as change
 from amparo_referral.domain.incidents import ended, reviewed
 from amparo_referral.domain.referrals import ENDED, Referral, Word
 from amparo_referral.domain.routes import STAYS_HERE, Route
-from amparo_referral.packaging import opened_note
+from amparo_referral.packaging import Keys, Workbench, build, opened_note
 from amparo_referral.repository import directory as entries, incidents, referrals
-from amparo_referral.service import Desk
+from amparo_referral.repository.incidents import KnownIncident
+from amparo_referral.service import Desk, package_keys
 
 #: In these a referral does not stand in the way of another to the same destination.
 _OVER: Final = ENDED | {Status.UNDELIVERABLE}
@@ -58,13 +59,24 @@ async def refer(desk: Desk, incident_id: UUID, wish: Wish, *, by: Principal) -> 
     if known is None or known.state is None or not sees(by, Permission.WORK_QUEUE, country=known.state.country):
         raise not_found()
     key = await seal_key(desk, incident_id) if wish.note else None
-    told = await desk.database.write(lambda connection: _refer(connection, desk, incident_id, wish, by=by, key=key))
+    keys = await package_keys(desk, [incident_id])
+    told = await desk.database.write(
+        lambda connection: _refer(connection, desk, incident_id, wish, by=by, key=key, keys=keys)
+    )
+    desk.ring_sender()
     desk.ring_builder()
     return told
 
 
 def _refer(
-    connection: Connection, desk: Desk, incident_id: UUID, wish: Wish, *, by: Principal, key: DataKey | None
+    connection: Connection,
+    desk: Desk,
+    incident_id: UUID,
+    wish: Wish,
+    *,
+    by: Principal,
+    key: DataKey | None,
+    keys: Keys,
 ) -> ReferralChanged:
     known = incidents.locked(connection, [incident_id])[incident_id]
     state = known.state
@@ -87,10 +99,28 @@ def _refer(
             return referrals.events_of(connection, [standing])[0]
         noted = again
     changes.note(noted)
+    _package(connection, desk, known, noted, changes=changes, keys=keys)
     incidents.forget_no_route(connection, [incident_id])
     changes.audit("referral.created", subject=state.reference, actor=by.name, role=by.role)
     changes.write(connection)
     return changes.of_referral(noted.id)
+
+
+def _package(
+    connection: Connection, desk: Desk, known: KnownIncident, noted: Referral, *, changes: Changes, keys: Keys
+) -> None:
+    """Make the package at once, so that who referred reads what they sent; without keys the builder makes it."""
+    if known.id not in keys:
+        return
+    referrals.put(connection, [noted])  # the row stands before its package
+    build(
+        connection,
+        changes,
+        incident=known,
+        reports=incidents.reports_of(connection, [known.id])[known.id],
+        referrals=referrals.of_incidents(connection, [known.id]),
+        workbench=Workbench(keys=keys, acknowledge_url=desk.acknowledge_url),
+    )
 
 
 def _check_basis(wish: Wish) -> None:

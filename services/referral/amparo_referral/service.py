@@ -243,11 +243,15 @@ async def _keys_at_once(desk: Desk, news: _News) -> Mapping[UUID, KeyAnswer]:
     ids = await _changed(desk, news)
     if not ids:
         return {}
+    return await package_keys(desk, ids, joined=[e.report_id for e in news.joined if e.incident_id in set(ids)])
+
+
+async def package_keys(desk: Desk, ids: Sequence[UUID], *, joined: Sequence[UUID] = ()) -> Mapping[UUID, KeyAnswer]:
+    """Return the keys that packages of incidents need, `joined` reports too, if intake gives them at once."""
     reports = await desk.database.read(lambda session: incidents.reports_of(session, ids))
-    wanted = [*_key_ids(ids, reports), *(e.report_id for e in news.joined if e.incident_id in set(ids))]
     try:
         async with asyncio.timeout(_KEYS_AT_ONCE_S):
-            return await desk.keys.of(wanted, purpose=Purpose.REFERRAL)
+            return await desk.keys.of([*_key_ids(ids, reports), *joined], purpose=Purpose.REFERRAL)
     except (TransientError, TimeoutError):
         return {}
 

@@ -65,6 +65,24 @@ async def test_a_note_is_nowhere_on_disk_in_clear(world: Any, people: Any, tmp_p
         assert b"Marzipan" not in file.read_bytes(), file.name
 
 
+async def test_the_package_is_there_with_the_answer_and_later_while_intake_gives_no_keys(
+    world: Any, people: Any
+) -> None:
+    await world.routed()
+    case, late = await closed_to_the_machine(world), await closed_to_the_machine(world)
+    told = (await people.refer(case, note=CANARY)).json()["referral"]
+    assert told["package_version"] == 1
+    assert (await people.package(told["referral_id"])).json()["content"]["note"] == CANARY
+    assert await world.send() == 1
+    world.keys.down = True
+    told = (await people.refer(late)).json()["referral"]
+    assert (told["status"], told["package_version"]) == ("QUEUED", 0)
+    world.keys.down = False
+    assert (await people.package(told["referral_id"])).status_code == 404
+    await world.build()
+    assert await world.send() == 1
+
+
 @pytest.mark.parametrize("role", ["agent", "partner", "integrator", "auditor", "admin"])
 async def test_other_roles_may_not_refer_and_that_is_on_record(world: Any, people: Any, role: str) -> None:
     await world.routed()

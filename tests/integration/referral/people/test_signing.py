@@ -110,7 +110,9 @@ async def test_a_version_that_was_being_sent_when_the_package_changed_is_deliver
 async def test_nobody_signs_a_package_that_is_being_made(world: Any, people: Any) -> None:
     await world.routed(release=Release.WITH_APPROVAL)
     case, referral = await world.open()
+    world.keys.down = True
     await people.refer(case)
+    world.keys.down = False
     assert people.refusals(await people.sign(referral.id)) == [("VERSION_CONFLICT", "expected_version")]
     version = (await people.told(ReferralChanged))["version"]
     await world.build()
