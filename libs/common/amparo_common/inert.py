@@ -15,6 +15,13 @@ def inert(text: str) -> str:
     return _ADDRESS.sub(_replaced, text)
 
 
+def inert_address(address: str) -> str:
+    """Return one reported address made inert, also when it has no scheme: `chat[.]example[.]com/room/4`."""
+    if _ADDRESS.match(address):
+        return inert(address)
+    return address.replace(".", "[.]").replace("://", "[://]")
+
+
 def inert_everywhere(value: Any) -> Any:
     """Return a JSON value with every text in it, however deep, made inert. Keys of objects stay as they are."""
     if isinstance(value, str):

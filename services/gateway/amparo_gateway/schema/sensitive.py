@@ -8,8 +8,8 @@ from uuid import UUID
 import strawberry
 
 from amparo_common.events.types import IncidentTriaged
+from amparo_common.inert import inert_address
 from amparo_common.vocabulary.codes import Category, Channel, Factor, Purpose
-from amparo_gateway.domain_inert import inert
 from amparo_gateway.errors import ForbiddenError
 from amparo_gateway.schema.asked import Account, Hash, Opened, OpenedMessage, OpenedNote, OpenedReport, Passage
 from amparo_gateway.schema.context import PERMISSIONS, Info
@@ -110,7 +110,7 @@ class SensitiveReport:
             language=report.language,
             received_at=report.received_at,
             text=report.text,
-            urls=[inert(url) for url in report.urls],
+            urls=[inert_address(url) for url in report.urls],
             platform=report.platform,
             reported_accounts=[ReportedAccount.of(one) for one in report.reported_accounts],
             hashes=[HashReference.of(one) for one in report.hashes],
