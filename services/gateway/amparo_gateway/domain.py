@@ -108,9 +108,14 @@ class Kind(StrEnum):
     HOLD = "H"
 
 
+_LETTERS: Final = {kind: kind.encode() for kind in Kind}
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
 def global_id(kind: Kind, key: UUID) -> str:
     """Write the opaque, typed id of an object: unpadded base64url of the kind's letter and the key's 16 bytes."""
-    return base64.urlsafe_b64encode(kind.encode() + key.bytes).rstrip(b"=").decode()
+    # As `urlsafe_b64encode` without its generality: a page writes fifty of them.
+    return binascii.b2a_base64(_LETTERS[kind] + key.bytes, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def from_global_id(text: str) -> tuple[Kind, UUID] | None:

@@ -15,6 +15,7 @@ from strawberry.types.graphql import OperationType
 from amparo_gateway.schema.context import Context
 from amparo_gateway.schema.extensions import EXTENSIONS
 from amparo_gateway.schema.mutations import Mutation
+from amparo_gateway.schema.plain import ShortWay
 from amparo_gateway.schema.query import Query
 from amparo_gateway.schema.scalars import DATE_TIME
 from amparo_gateway.schema.subscription import Subscription
@@ -32,6 +33,7 @@ SCHEMA: Final = _Schema(
     mutation=Mutation,
     subscription=Subscription,
     extensions=EXTENSIONS,
+    execution_context_class=ShortWay,
     config=StrawberryConfig(scalar_map={datetime: DATE_TIME}, disable_field_suggestions=True, batching_config=None),
 )
 

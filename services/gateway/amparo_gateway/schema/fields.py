@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import strawberry
 from strawberry.types.field import StrawberryField
+
+#: In a field's metadata: the attribute that may hold its value.
+HELD_AS: Final = "held_as"
 
 
 def described(words: str) -> Callable[[Callable[..., Any]], StrawberryField]:
@@ -24,6 +27,16 @@ def commanding(words: str) -> Callable[[Callable[..., Any]], StrawberryField]:
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
         made: StrawberryField = strawberry.mutation(resolver, description=words)
+        return made
+
+    return field
+
+
+def held_as(name: str) -> Callable[[Callable[..., Any]], StrawberryField]:
+    """Make a resolver a field whose value the row may hold already, as its attribute `name`; None until then."""
+
+    def field(resolver: Callable[..., Any]) -> StrawberryField:
+        made: StrawberryField = strawberry.field(resolver, metadata={HELD_AS: name})
         return made
 
     return field

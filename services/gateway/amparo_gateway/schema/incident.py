@@ -22,7 +22,7 @@ from amparo_gateway.schema.decision import Clock, TriageDecision
 from amparo_gateway.schema.fields import described
 from amparo_gateway.schema.history import HistoryConnection, history_of
 from amparo_gateway.schema.node import Node
-from amparo_gateway.schema.paging import After, First, Page, PageInfo
+from amparo_gateway.schema.paging import After, First, Page, PageInfo, Placed
 from amparo_gateway.schema.sensitive import IncidentSensitive, sensitive_of
 from amparo_gateway.schema.ties import Hold, IncidentLink, holds_of, links_of
 
@@ -108,8 +108,7 @@ class Incident(Node):
 
 
 @strawberry.type
-class IncidentEdge:
-    cursor: str
+class IncidentEdge(Placed):
     node: Incident
 
 
@@ -192,8 +191,8 @@ async def incidents_page(
 
 
 def _connection(page: Page, found: Sequence[Found]) -> IncidentConnection:
-    edges = [IncidentEdge(cursor=page.cursor(place), node=Incident.of(state)) for place, state in page.cut(found)]
-    return IncidentConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
+    edges = [IncidentEdge(page=page, place=place, node=Incident.of(state)) for place, state in page.cut(found)]
+    return IncidentConnection(page_info=page.info_of(edges, found=len(found)), edges=edges)
 
 
 def incident_or_none(state: bytes | None) -> Incident | None:

@@ -60,3 +60,19 @@ class Page:
             start_cursor=cursors[0] if cursors else None,
             end_cursor=cursors[-1] if cursors else None,
         )
+
+    def info_of(self, edges: Sequence[Placed], *, found: int) -> PageInfo:
+        """Say where the page of `edges` ends, of which `found` were read."""
+        return self.info([self.cursor(edge.place) for edge in (*edges[:1], *edges[-1:])], found=found)
+
+
+@strawberry.type
+class Placed:
+    """An edge: its cursor is sealed only when it is selected."""
+
+    page: strawberry.Private[Page]
+    place: strawberry.Private[bytes]
+
+    @strawberry.field
+    def cursor(self) -> str:
+        return self.page.cursor(self.place)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Self
 from uuid import UUID
 
 import msgspec
 import strawberry
+from sqlalchemy.orm import Session
 from strawberry.scalars import JSON
 
 from amparo_common.auth.permissions import Permission
@@ -24,17 +25,18 @@ from amparo_common.vocabulary.codes import (
     Release,
 )
 from amparo_gateway import repository
-from amparo_gateway.domain import Kind, global_id
+from amparo_gateway.domain import EveryCountry, Kind, global_id
 from amparo_gateway.repository import Found, ReferralWish
 from amparo_gateway.schema.arguments import given, given_once, given_reference
 from amparo_gateway.schema.asked import Package
 from amparo_gateway.schema.context import Info
-from amparo_gateway.schema.fields import described
+from amparo_gateway.schema.fields import described, held_as
 from amparo_gateway.schema.incident import Incident, incident_or_none
 from amparo_gateway.schema.loaders import One, PageOf
 from amparo_gateway.schema.node import Node
-from amparo_gateway.schema.paging import Page, PageInfo
+from amparo_gateway.schema.paging import Page, PageInfo, Placed
 from amparo_gateway.schema.partner import Partner, partner_of
+from amparo_gateway.schema.selected import selects
 
 _decode: Final = msgspec.json.Decoder(events.ReferralChanged).decode
 
@@ -89,6 +91,8 @@ class ReferralPackage:
 @strawberry.type(description="An incident on its way to a partner.")
 class Referral(Node):
     state: strawberry.Private[events.ReferralChanged]
+    #: Set where a page read its partners ahead.
+    known_partner: strawberry.Private[Partner | None] = None
     reference: str
     destination: Destination
     status: ReferralStatus
@@ -129,9 +133,9 @@ class Referral(Node):
         scope = info.context.reach(Permission.READ_INCIDENTS)
         return incident_or_none(await info.context.loaders.incident.load(One(scope, self.state.incident_id)))
 
-    @strawberry.field
+    @held_as("known_partner")
     async def partner(self, info: Info) -> Partner:
-        return await partner_of(info.context, self.state)
+        return self.known_partner or await partner_of(info.context, self.state)
 
     @described("Reading it goes on record. Null, with FORBIDDEN, for roles that may not.")
     async def package(self, info: Info) -> ReferralPackage | None:
@@ -167,8 +171,7 @@ class Referral(Node):
 
 
 @strawberry.type
-class ReferralEdge:
-    cursor: str
+class ReferralEdge(Placed):
     node: Referral
 
 
@@ -202,12 +205,20 @@ async def referrals_page(
     scope = context.scope("Query.referrals")
     page = Page(context, name="referrals", first=first, after=after)
     wish = wished.wish() if wished else ReferralWish()
-    found = await context.projection.read(
-        lambda session: repository.referrals(
+    with_partners = selects(info, "partner")
+
+    def read(session: Session) -> ReferralConnection:
+        found = repository.referrals(
             session, scope=scope, wish=wish, after=page.after, limit=page.limit, now=context.now
         )
-    )
-    return _connection(page, found)
+        edges = _edges(page, found)
+        if with_partners and edges:
+            keys = {edge.node.state.partner_id for edge in edges}
+            _set_partners(edges, repository.partners_by_id(session, scope=EveryCountry(), ids=keys))
+        return ReferralConnection(page_info=page.info_of(edges, found=len(found)), edges=edges)
+
+    # One visit to the database for the page and its partners.
+    return await context.projection.read(read)
 
 
 async def referrals_of(info: Info, incident: IncidentTriaged, *, first: int, after: str | None) -> ReferralConnection:
@@ -217,12 +228,22 @@ async def referrals_of(info: Info, incident: IncidentTriaged, *, first: int, aft
     scope = context.scope("Incident.referrals", of=incident.reference)
     page = Page(context, name=f"referrals|{incident_id}", first=first, after=after)
     found = await context.loaders.referrals.load(PageOf(scope, incident_id, page.after, page.limit))
-    return _connection(page, found)
+    edges = _edges(page, found)
+    if edges and selects(info, "partner"):
+        keys = list({edge.node.state.partner_id for edge in edges})
+        states = await context.loaders.partner.load_many([One(EveryCountry(), key) for key in keys])
+        _set_partners(edges, dict(zip(keys, states, strict=True)))
+    return ReferralConnection(page_info=page.info_of(edges, found=len(found)), edges=edges)
 
 
-def _connection(page: Page, found: Sequence[Found]) -> ReferralConnection:
-    edges = [ReferralEdge(cursor=page.cursor(place), node=Referral.of(state)) for place, state in page.cut(found)]
-    return ReferralConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
+def _edges(page: Page, found: Sequence[Found]) -> list[ReferralEdge]:
+    return [ReferralEdge(page=page, place=place, node=Referral.of(state)) for place, state in page.cut(found)]
+
+
+def _set_partners(edges: Sequence[ReferralEdge], states: Mapping[UUID, bytes | None]) -> None:
+    partners = {key: Partner.of(state) for key, state in states.items() if state is not None}
+    for edge in edges:
+        edge.node.known_partner = partners.get(edge.node.state.partner_id)
 
 
 def referral_or_none(state: bytes | None) -> Referral | None:
