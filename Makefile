@@ -19,10 +19,10 @@ check: setup ## lint, types, laws and fast tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.laws
 	$(BIN)/python -m tools.docs --check
-	$(BIN)/pytest -q -n 2 -m "not slow and not kill"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not kill"
 
 test: setup ## every test, the kill matrix with first, middle and last hits included
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 format: setup ## put the code in its house style
 	$(BIN)/ruff check --fix .
