@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -31,7 +31,7 @@ from amparo_gateway.repository.conditions import (
     overdue,
     referral_shown,
 )
-from amparo_gateway.tables import IncidentHistoryRow, IncidentOwnerRow, IncidentRow, ReferralRow, ReportRow
+from amparo_gateway.tables import IncidentHistoryRow, IncidentOwnerRow, IncidentRow, PartnerRow, ReferralRow, ReportRow
 
 
 class Version(NamedTuple):
@@ -175,11 +175,23 @@ def _wished(wish: IncidentWish, *, now: datetime) -> list[ColumnElement[bool]]:
 
 
 def referrals(
-    session: Session, *, scope: Scope, wish: ReferralWish, after: bytes | None, limit: int, now: datetime
+    session: Session,
+    *,
+    scope: Scope,
+    wish: ReferralWish,
+    after: bytes | None,
+    limit: int,
+    now: datetime,
+    with_partners: bool = False,
 ) -> list[Found]:
     """Return up to `limit` referrals that `scope` shows and `wish` asks for, newest first, behind the place `after`."""
-    place = col(ReferralRow.newest_place)
-    query = select(place, col(ReferralRow.state)).where(referral_shown(scope), *_asked(wish, now=now))
+    place, state = col(ReferralRow.newest_place), col(ReferralRow.state)
+    query: Select[Any, Any] | Select[Any, Any, Any] = select(place, state)
+    if with_partners:
+        query = select(place, state, col(PartnerRow.state)).outerjoin(
+            PartnerRow, col(PartnerRow.id) == col(ReferralRow.partner_id)
+        )
+    query = query.where(referral_shown(scope), *_asked(wish, now=now))
     if after is not None:
         query = query.where(place > after)
     return found_in(session.execute(query.order_by(place).limit(limit)))

@@ -18,6 +18,8 @@ class Found(NamedTuple):
 
     place: bytes
     state: bytes
+    #: The state of a referral's partner, where it was asked for and is known.
+    partner: bytes | None = None
 
 
 def incident_shown(scope: Scope) -> ColumnElement[bool]:
@@ -65,5 +67,5 @@ def overdue(due_at: Any, wanted: bool | None, *, now: datetime) -> list[ColumnEl
 
 
 def found_in(rows: Iterable[Any]) -> list[Found]:
-    """Return rows of (place, state) as what was found."""
-    return [Found(place, state) for place, state in rows]
+    """Return rows of place and state, and what else was asked for, as what was found."""
+    return [Found(*row) for row in rows]

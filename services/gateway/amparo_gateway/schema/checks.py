@@ -11,7 +11,7 @@ from graphql import DocumentNode, GraphQLSchema, GraphQLSyntaxError, parse
 from amparo_common.auth.permissions import Permission
 from amparo_gateway.errors import BudgetSpentError, ForbiddenError, LimitExceededError
 from amparo_gateway.schema.context import Context
-from amparo_gateway.schema.limits import MOST_TOKENS, cost_of, text_excess, values_excess, written_excess
+from amparo_gateway.schema.limits import MOST_TOKENS, Cost, cost_of, text_excess, values_excess, written_excess
 
 #: How graphql-core ends the message of a document with too many tokens, or nested too deeply to be parsed.
 _ABORTED: Final = "Parsing aborted."
@@ -44,14 +44,25 @@ def check(document: DocumentNode, *, schema: GraphQLSchema, variables: Mapping[s
 
     Raises LimitExceededError, BudgetSpentError or ForbiddenError.
     """
-    if excess := values_excess(variables) or written_excess(document):
+    if excess := values_excess(variables) or _written(document):
         raise _refused(excess, context)
-    cost = cost_of(document, schema=schema, variables=variables)
+    # Without variables the cost is the document's own, measured once.
+    cost = cost_of(document, schema=schema, variables=variables) if variables else _own_cost(document, schema)
     if excess := cost.excess():
         raise _refused(excess, context)
     _charge(context, cost.fields)
     if cost.introspects and not context.principal.may(Permission.INTROSPECT):
         raise ForbiddenError
+
+
+@lru_cache(maxsize=DOCUMENTS_KEPT)
+def _own_cost(document: DocumentNode, schema: GraphQLSchema) -> Cost:
+    return cost_of(document, schema=schema, variables={})
+
+
+@lru_cache(maxsize=DOCUMENTS_KEPT)
+def _written(document: DocumentNode) -> str | None:
+    return written_excess(document)
 
 
 def _charge(context: Context, cost: int) -> None:

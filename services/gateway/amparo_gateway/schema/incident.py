@@ -191,7 +191,7 @@ async def incidents_page(
 
 
 def _connection(page: Page, found: Sequence[Found]) -> IncidentConnection:
-    edges = [IncidentEdge(page=page, place=place, node=Incident.of(state)) for place, state in page.cut(found)]
+    edges = [IncidentEdge(page=page, place=place, node=Incident.of(state)) for place, state, _ in page.cut(found)]
     return IncidentConnection(page_info=page.info_of(edges, found=len(found)), edges=edges)
 
 

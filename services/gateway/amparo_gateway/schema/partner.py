@@ -128,7 +128,7 @@ async def partners_page(info: Info, *, first: int, after: str | None, country: s
     found = await context.projection.read(
         lambda session: repository.partners(session, scope=scope, country=code, after=page.after, limit=page.limit)
     )
-    edges = [PartnerEdge(cursor=page.cursor(place), node=Partner.of(state)) for place, state in page.cut(found)]
+    edges = [PartnerEdge(cursor=page.cursor(place), node=Partner.of(state)) for place, state, _ in page.cut(found)]
     return PartnerConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
 
 

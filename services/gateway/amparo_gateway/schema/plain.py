@@ -9,7 +9,7 @@ Whatever is not as the schema says makes the general steps run for that field: t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, cast
 
@@ -175,6 +175,8 @@ def _int(given: Any) -> int:
 def _moment(given: Any) -> str:
     if not isinstance(given, datetime):
         raise _NotPlainError
+    if given.tzinfo is UTC:  # as `rfc3339` writes it, without asking for the zone again
+        return given.isoformat(timespec="milliseconds")[:-6] + "Z"
     return rfc3339(given)
 
 

@@ -209,15 +209,18 @@ async def referrals_page(
 
     def read(session: Session) -> ReferralConnection:
         found = repository.referrals(
-            session, scope=scope, wish=wish, after=page.after, limit=page.limit, now=context.now
+            session,
+            scope=scope,
+            wish=wish,
+            after=page.after,
+            limit=page.limit,
+            now=context.now,
+            with_partners=with_partners,
         )
         edges = _edges(page, found)
-        if with_partners and edges:
-            keys = {edge.node.state.partner_id for edge in edges}
-            _set_partners(edges, repository.partners_by_id(session, scope=EveryCountry(), ids=keys))
+        _set_partners(edges, {edge.node.state.partner_id: row.partner for edge, row in zip(edges, found, strict=False)})
         return ReferralConnection(page_info=page.info_of(edges, found=len(found)), edges=edges)
 
-    # One visit to the database for the page and its partners.
     return await context.projection.read(read)
 
 
@@ -237,7 +240,7 @@ async def referrals_of(info: Info, incident: IncidentTriaged, *, first: int, aft
 
 
 def _edges(page: Page, found: Sequence[Found]) -> list[ReferralEdge]:
-    return [ReferralEdge(page=page, place=place, node=Referral.of(state)) for place, state in page.cut(found)]
+    return [ReferralEdge(page=page, place=place, node=Referral.of(state)) for place, state, _ in page.cut(found)]
 
 
 def _set_partners(edges: Sequence[ReferralEdge], states: Mapping[UUID, bytes | None]) -> None:

@@ -82,7 +82,7 @@ async def tasks_page(info: Info, *, first: int, after: str | None, is_open: bool
     found = await context.projection.read(
         lambda session: repository.tasks(session, scope=scope, is_open=is_open, after=page.after, limit=page.limit)
     )
-    edges = [TaskEdge(cursor=page.cursor(place), node=Task.of(state)) for place, state in page.cut(found)]
+    edges = [TaskEdge(cursor=page.cursor(place), node=Task.of(state)) for place, state, _ in page.cut(found)]
     return TaskConnection(page_info=page.info([edge.cursor for edge in edges], found=len(found)), edges=edges)
 
 
