@@ -45,6 +45,7 @@ SENT = """
   query($id: ID!) { incidentByReport(reportId: $id) { referrals(first: 5) { edges { node { reference status } } } } }
 """
 READ_REFERRAL = f"query($id: ID!) {{ referral(id: $id) {{ {REFERRAL} }} }}"
+READ_PACKAGE = f"query($id: ID!) {{ referral(id: $id) {{ {REFERRAL} package {{ profile }} }} }}"
 THEIRS = (
     f"query($r: String!) {{ referrals(first: 5, filter: {{reference: $r}}) {{ edges {{ node {{ {REFERRAL} }} }} }} }}"
 )
@@ -289,11 +290,11 @@ def refer(house: RunningPlatform, case: dict[str, Any], *, destination: str) -> 
 
 
 def packaged(house: RunningPlatform, referral: dict[str, Any]) -> dict[str, Any]:
-    """Wait for the package that is to be approved; it comes with a version of its own."""
+    """Wait for the package that is to be approved; when intake's keys come late, it has a version of its own."""
 
     def found() -> dict[str, Any] | None:
-        now = house.query("supervisor", READ_REFERRAL, id=referral["id"])["referral"]
-        return now if now["version"] > referral["version"] else None
+        now = house.query("supervisor", READ_PACKAGE, id=referral["id"])["referral"]
+        return now if now["package"] else None
 
     return wait_for("a package", found, seconds=10)
 
