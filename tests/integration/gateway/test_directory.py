@@ -6,6 +6,8 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from amparo_common.ids import uuid7
 from amparo_common.vocabulary.codes import ReferralStatus, Role
@@ -109,6 +111,28 @@ async def test_what_waits_and_what_last_arrived_come_from_the_referrals(gateway,
     ):
         (node,) = nodes(await gateway.data(principal, PARTNERS), "partners")
         assert (node["waiting"], node["lastDeliveredAt"]) == (waiting, last), principal
+
+
+async def test_a_page_of_partners_or_tasks_costs_two_statements_however_long_it_is(gateway, invented, triager):
+    for _ in range(30):
+        partner = invented.partner()
+        referral = invented.referral(uuid7(), partner_id=partner.partner_id)
+        await gateway.learn(partner, referral, invented.task(referral))
+    statements = []
+
+    def note(connection, cursor, statement, *rest):
+        if statement.startswith("SELECT"):
+            statements.append(statement)
+
+    for document, field in ((PARTNERS, "partners"), (TASKS, "tasks")):
+        statements.clear()
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            data = await gateway.data(triager, document)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert len(nodes(data, field)) == 30
+        assert len(statements) == 2, statements
 
 
 @pytest.mark.parametrize(("days", "stale"), [(0, False), (90, False), (91, True), (None, True)])
